@@ -1,0 +1,84 @@
+# make demo    make .venv, install the locked versions, show the whole story on a bundled model
+# make test    the same installation, then every check and test
+# make install only the installation;  make wheel  a wheel in dist/;  make clean  remove what make made
+#
+# PYTHON=/path/to/python chooses the interpreter; else the newest of python3.13 … python3.11, python3 that fits.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := src/slimedge compress export runtime benchmarks
+
+# The locked versions have wheels for these; a name alone proves nothing (it may be a shim), so each is asked.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
+	if "$$name" -c '$(FITS)' 2>/dev/null; then command -v "$$name"; break; fi; done)
+UV := $(shell command -v uv 2>/dev/null)
+
+# An editable install links the files that there are, so it is made again when a file comes or goes.
+FILES := $(shell find $(PACKAGES) -name __pycache__ -prune -o -type f -print 2>/dev/null | LC_ALL=C sort | cksum | cut -d' ' -f1)
+MADE := $(VENV)/.made
+LOCKED := $(VENV)/.locked
+LINKED := $(VENV)/.linked-$(FILES)
+
+.PHONY: help demo test install lint wheel clean
+
+help:
+	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
+
+demo: install
+	$(BIN)/slimedge demo
+
+test: lint
+	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest --doctest-modules --pyargs slimedge
+
+lint: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict -p slimedge
+	$(BIN)/lint-imports
+
+install: $(LINKED)
+
+$(MADE):
+	@if ! "$(PYTHON)" -c '$(FITS)' 2>/dev/null; then \
+		echo "make: slimedge needs Python 3.11, 3.12 or 3.13, but $(if $(PYTHON),'$(PYTHON)' is not one,none was found); install one, or say make PYTHON=/path/to/python." >&2; exit 2; fi
+ifneq ($(UV),)
+	$(UV) venv --quiet --seed --allow-existing --python "$(PYTHON)" $(VENV)
+else
+	@if ! "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo "make: '$(PYTHON)' cannot make virtual environments; on Debian and Ubuntu, apt-get install python3-venv." >&2; exit 2; fi
+	"$(PYTHON)" -m venv $(VENV)
+endif
+	@touch $@
+
+$(LOCKED): $(MADE) requirements.lock
+	@echo "make: installing the locked versions into $(VENV); the first time this takes a few minutes"
+ifneq ($(UV),)
+	$(UV) pip install --quiet --python $(BIN)/python -r requirements.lock
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+endif
+	@touch $@
+
+$(LINKED): $(LOCKED) pyproject.toml setup.cfg
+ifneq ($(UV),)
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+endif
+	@rm -f $(VENV)/.linked-*
+	@touch $@
+
+# setuptools would put what an earlier build left in build/ into the wheel as well.
+wheel: install
+	rm -rf build/lib build/bdist.*
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean:
+	rm -rf $(VENV) build dist src/slimedge.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""The bundled demo: a trained model, a sample of its data, and their licence."""

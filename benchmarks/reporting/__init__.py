@@ -1,0 +1,1 @@
+"""A comparison as a terminal table, Markdown, JSON and one HTML page."""

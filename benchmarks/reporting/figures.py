@@ -1,0 +1,162 @@
+"""Numbers as people read them, the same in every kind of report; what was not measured is a dash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from slimedge.artifact import Step
+from slimedge.comparison import Comparison, Variant
+from slimedge.measurement import Environment
+
+NOT_MEASURED = "–"
+
+
+def size(count: float | None) -> str:
+    """Give bytes in decimal units: `98.5 kB`."""
+    if count is None:
+        return NOT_MEASURED
+    for unit in ("B", "kB", "MB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{_three_digits(count)} {unit}"
+        count /= 1000.0
+    return f"{_three_digits(count)} GB"
+
+
+def seconds(duration: float | None) -> str:
+    """Give a duration in its own unit: `74.1 µs`, `2.5 ms`, `1.2 s`."""
+    if duration is None:
+        return NOT_MEASURED
+    if duration < 999.5e-6:
+        return f"{_three_digits(duration * 1e6)} µs"
+    if duration < 999.5e-3:
+        return f"{_three_digits(duration * 1e3)} ms"
+    return f"{_three_digits(duration)} s"
+
+
+def percent(share: float | None) -> str:
+    """Give a share of 1 in percent with two places."""
+    return NOT_MEASURED if share is None else f"{100.0 * share:.2f} %"
+
+
+def points(share: float | None) -> str:
+    """Give a difference of shares in percentage points, with its sign."""
+    if share is None:
+        return NOT_MEASURED
+    rounded = round(100.0 * share, 2)
+    return "±0.00" if rounded == 0 else f"{rounded:+.2f}".replace("-", "−")
+
+
+def quantity(count: int | None) -> str:
+    """Give a count in thousands, millions or billions: `78.7 k`."""
+    if count is None:
+        return NOT_MEASURED
+    for divisor, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")):
+        if count >= 0.9995 * divisor:
+            return f"{_three_digits(count / divisor)} {unit}"
+    return str(count)
+
+
+def step(done: Step) -> str:
+    """Give one step of a lineage in words; of a list or a mapping in its settings only the length."""
+    settings = [
+        f"{name.replace('_', ' ')} {len(value) if isinstance(value, (list, tuple, Mapping)) else value}"
+        for name, value in done.settings.items()
+        if value not in (None, "", [], (), {})
+    ]
+    return f"{done.name}: {', '.join(settings)}" if settings else done.name
+
+
+def _three_digits(value: float) -> str:
+    if value >= 99.95:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the comparison, every figure as text."""
+
+    name: str
+    runs_on: str
+    size: str
+    size_ratio: str
+    gzip: str
+    accuracy: str
+    accuracy_interval: str
+    delta: str
+    delta_interval: str
+    agreement: str
+    sqnr: str
+    latency: str
+    latency_p90: str
+    latency_p99: str
+    speedup: str
+    speedup_interval: str
+    integer_ops: str
+    parameters: str
+    nonzero: str
+    macs: str
+    load: str
+    first_run: str
+    memory: str
+    verdict: str
+
+
+def rows(comparison: Comparison) -> tuple[Row, ...]:
+    """Give the baseline's line and then the variants'."""
+    return tuple(_row(each, comparison.baseline) for each in (comparison.baseline, *comparison.variants))
+
+
+def _row(variant: Variant, baseline: Variant) -> Row:
+    latency, speedup = variant.latency_s, variant.speedup
+    accuracy, delta = variant.accuracy, variant.accuracy_delta
+    ratio = (
+        f"{variant.file_bytes / baseline.file_bytes:.2f}×"
+        if variant is not baseline and variant.file_bytes is not None and baseline.file_bytes
+        else NOT_MEASURED
+    )
+    return Row(
+        name=variant.name,
+        runs_on=f"{variant.runtime} {variant.provider.removesuffix('ExecutionProvider')}".strip(),
+        size=size(variant.file_bytes),
+        size_ratio=ratio,
+        gzip=size(variant.gzip_bytes),
+        accuracy=percent(accuracy.value if accuracy else None),
+        accuracy_interval=f"{100 * accuracy.low:.2f} to {100 * accuracy.high:.2f}" if accuracy else NOT_MEASURED,
+        delta=points(delta.value if delta else None),
+        delta_interval=f"{points(delta.low)} to {points(delta.high)}" if delta else NOT_MEASURED,
+        agreement=percent(variant.agreement.value if variant.agreement else None),
+        sqnr=NOT_MEASURED if variant.sqnr_db is None else f"{variant.sqnr_db:.1f} dB",
+        latency=seconds(latency.p50 if latency else None),
+        latency_p90=seconds(latency.p90 if latency else None),
+        latency_p99=seconds(latency.p99 if latency else None),
+        speedup=f"{speedup.value:.2f}×" if speedup else NOT_MEASURED,
+        speedup_interval=f"{speedup.low:.2f} to {speedup.high:.2f}" if speedup else NOT_MEASURED,
+        integer_ops=(
+            NOT_MEASURED
+            if variant.integer_ops is None or variant.total_ops is None
+            else f"{variant.integer_ops} of {variant.total_ops}"
+        ),
+        parameters=quantity(variant.parameters),
+        nonzero=quantity(variant.nonzero_parameters),
+        macs=quantity(variant.macs),
+        load=seconds(variant.load_s),
+        first_run=seconds(variant.first_run_s),
+        memory=size(variant.peak_rss_bytes),
+        verdict="baseline" if variant is baseline else str(variant.verdict or NOT_MEASURED),
+    )
+
+
+def machine(environment: Environment) -> tuple[tuple[str, str], ...]:
+    """Give the environment as pairs of a name and a text."""
+    return (
+        ("CPU", environment.cpu or "not known"),
+        ("instruction sets", ", ".join(environment.isa) or "not known"),
+        ("cores", str(environment.cores)),
+        ("threads", str(environment.threads)),
+        ("governor", environment.governor or "not known"),
+        ("memory", "not known" if environment.memory_bytes is None else size(environment.memory_bytes)),
+        ("system", environment.system),
+        ("versions", ", ".join(f"{name} {version}" for name, version in environment.versions.items())),
+    )

@@ -1,0 +1,46 @@
+"""Comparisons as JSON: the fields of `slimedge.comparison`, null for what was not measured."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from slimedge.benchmarks.reporting.report import Report
+from slimedge.comparison import Comparison
+
+REPORT_SCHEMA = "slimedge/report/1"
+
+
+def as_dict(comparison: Comparison) -> dict[str, Any]:
+    """Give a comparison as plain dicts, lists, strings and numbers."""
+    return {
+        "schema": comparison.schema,
+        "environment": {**asdict(comparison.environment), "isa": list(comparison.environment.isa)},
+        "baseline": asdict(comparison.baseline),
+        "variants": [asdict(variant) for variant in comparison.variants],
+    }
+
+
+def render(report: Report) -> str:
+    """Write a report: one comparison is its own document, several are listed under `comparisons`.
+
+    Args:
+        report: any; `goals` and `lineage` are added where there are some.
+
+    Returns:
+        Strict JSON (no NaN, no Infinity) that ends in a newline.
+    """
+    if len(report.comparisons) == 1:
+        document = as_dict(report.comparisons[0])
+    else:
+        comparisons = [as_dict(comparison) for comparison in report.comparisons]
+        document = {"schema": REPORT_SCHEMA, "title": report.title, "comparisons": comparisons}
+    if report.goals:
+        document["goals"] = [asdict(goal) for goal in report.goals]
+    if report.lineage:
+        document["lineage"] = {
+            name: [{"name": step.name, "settings": dict(step.settings)} for step in steps]
+            for name, steps in report.lineage.items()
+        }
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

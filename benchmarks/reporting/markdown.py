@@ -1,0 +1,80 @@
+"""A report in Markdown, for pull requests and model cards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from slimedge.benchmarks.reporting import figures
+from slimedge.benchmarks.reporting.report import Report, headlines
+
+# Characters that Markdown or HTML inside it would read as markup; a name is shown as it is.
+_MARKUP = re.compile(r"([\\`*_\[\]{}<>#|~!&])")
+
+
+def render(report: Report) -> str:
+    """Write a report.
+
+    Args:
+        report: any; user text in it is escaped.
+
+    Returns:
+        GitHub-flavoured Markdown that ends in a newline.
+    """
+    lines = [f"# {_text(report.title)}", ""]
+    lines += [f"- {_text(headline.text)}" for headline in headlines(report)]
+    for comparison in report.comparisons:
+        rows = figures.rows(comparison)
+        lines += ["", f"## Against {_text(comparison.baseline.name)}", ""]
+        lines += _table(
+            ("model", "size", "accuracy", "difference (points)", "latency p50", "speedup", "verdict"),
+            [
+                (
+                    row.name,
+                    _with(row.size, row.size_ratio),
+                    _with(row.accuracy, row.accuracy_interval),
+                    _with(row.delta, row.delta_interval),
+                    row.latency,
+                    _with(row.speedup, row.speedup_interval),
+                    row.verdict,
+                )
+                for row in rows
+            ],
+        )
+        lines += [""]
+        lines += _table(
+            ("model", "runs on", "agreement", "SQNR", "integer ops", "load", "first run", "p90", "peak memory"),
+            [
+                (
+                    row.name,
+                    row.runs_on,
+                    row.agreement,
+                    row.sqnr,
+                    row.integer_ops,
+                    row.load,
+                    row.first_run,
+                    row.latency_p90,
+                    row.memory,
+                )
+                for row in rows
+            ],
+        )
+        notes = [(v.name, note) for v in (comparison.baseline, *comparison.variants) for note in v.notes]
+        lines += [""] if notes else []
+        lines += [f"- {_text(name)}: {_text(note)}" for name, note in notes]
+    lines += ["", "## Environment", ""]
+    lines += _table(("what", "value"), figures.machine(report.comparisons[0].environment))
+    return "\n".join(lines) + "\n"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    body = [f"| {' | '.join(_text(cell) for cell in row)} |" for row in rows]
+    return [f"| {' | '.join(heads)} |", f"| {' | '.join('---' for _ in heads)} |", *body]
+
+
+def _with(value: str, detail: str) -> str:
+    return value if detail == figures.NOT_MEASURED else f"{value} ({detail})"
+
+
+def _text(text: str) -> str:
+    return _MARKUP.sub(r"\\\1", " ".join(text.split()))

@@ -1,0 +1,134 @@
+"""Run a graph on batches of data and see, tensor by tensor, what flows through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimedge.compress.graph import Graph, Value, to_model
+from slimedge.compress.observers import OBSERVERS, Observer
+from slimedge.compress.placement import Placement
+
+if TYPE_CHECKING:
+    from slimedge.data import Data
+
+# What all observed tensors of one batch may take together.
+ACTIVATION_BUDGET_BYTES = 192 * 2**20
+LARGEST_BATCH = 64
+
+Batch = Mapping[str, NDArray[Any]]
+
+
+def calibrate(
+    graph: Graph,
+    placement: Placement,
+    data: Data,
+    *,
+    observer: str = "minmax",
+    progress: Callable[[int], None] | None = None,
+) -> dict[int, tuple[float, float]]:
+    """Find the range of every group of values.
+
+    Args:
+        graph: float.
+        placement: which values are observed.
+        data: bound to the model; every example is used once.
+        observer: a name in `OBSERVERS`.
+        progress: told the number of examples after each batch.
+
+    Returns:
+        Lowest and highest real value by group; groups of a fixed range have that.
+
+    Raises:
+        InputError: no such observer.
+    """
+    make = OBSERVERS[observer]
+    watched = [value for value, group in placement.groups.items() if group not in placement.fixed]
+    observers: dict[int, Observer] = {placement.groups[value]: make() for value in watched}
+    seen = Watch(graph, watched)
+    for batch, _ in data.batches(seen.batch_size):
+        for value, array in zip(watched, seen.run(batch), strict=True):
+            observers[placement.groups[value]].update(array)
+        if progress is not None:
+            progress(len(next(iter(batch.values()))))
+    return {group: seer.range() for group, seer in observers.items()} | dict(placement.fixed)
+
+
+class Watch:
+    """A graph as a function from a batch to any of its values.
+
+    Args:
+        graph: what is run.
+        values: of the graph, in the order in which their arrays are given.
+    """
+
+    def __init__(self, graph: Graph, values: Sequence[Value]) -> None:
+        import keras
+
+        self.names = graph.input_names
+        tied = [value for value in values if value not in graph.inputs]
+        self._inputs = {index: graph.inputs.index(v) for index, v in enumerate(values) if v in graph.inputs}
+        self._count = len(values)
+        self.batch_size = _batch_size(values)
+        self._model: Any = None
+        if tied:
+            probe = replace(
+                graph,
+                outputs=tuple(tied),
+                output_names=tuple(f"watched_{index}" for index in range(len(tied))),
+                output_structure=list(tied),
+                input_structure=list(graph.inputs),
+            )
+            model = to_model(probe.with_nodes(probe.nodes))
+            self._model = keras.Model(model.inputs, model.outputs)
+
+    def run(self, batch: Batch) -> list[NDArray[np.float32]]:
+        """Give the arrays of the watched values for one batch of inputs by name."""
+        feeds = [np.asarray(batch[name]) for name in self.names]
+        given = iter(self._model.predict_on_batch(feeds) if self._model is not None else [])
+        return [
+            feeds[self._inputs[index]] if index in self._inputs else np.asarray(next(given))
+            for index in range(self._count)
+        ]
+
+
+def signal_to_noise(
+    pairs: Iterable[tuple[Sequence[NDArray[np.float32]], Sequence[NDArray[np.float32]]]],
+) -> list[float]:
+    """Give the SQNR of each tensor over a stream of (float tensors, quantized tensors).
+
+    SQNR = 10 log10(sum x² / sum (x - q)²) dB; infinite where nothing differs.
+    """
+    signal: NDArray[np.float64] | None = None
+    noise: NDArray[np.float64] | None = None
+    for exact, rounded in pairs:
+        powers = np.array([np.sum(np.square(x, dtype=np.float64)) for x in exact])
+        errors = np.array(
+            [np.sum(np.square(x - q, dtype=np.float64)) for x, q in zip(exact, rounded, strict=True)]
+        )
+        signal = powers if signal is None else signal + powers
+        noise = errors if noise is None else noise + errors
+    if signal is None or noise is None:
+        return []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = 10 * np.log10(signal / noise)
+    return [float(value) for value in np.where(noise == 0, np.inf, ratio)]
+
+
+def layer_batches(data: Data, batch_size: int, limit: int) -> Iterator[Batch]:
+    """Give batches of inputs by name, `limit` examples in all."""
+    left = limit
+    for batch, _ in data.batches(batch_size):
+        if left <= 0:
+            return
+        yield {name: array[:left] for name, array in batch.items()}
+        left -= len(next(iter(batch.values())))
+
+
+def _batch_size(values: Sequence[Value]) -> int:
+    per_example = sum(4 * int(np.prod([size or 1 for size in value.shape[1:]])) for value in values)
+    return int(np.clip(ACTIVATION_BUDGET_BYTES // max(per_example, 1), 1, LARGEST_BATCH))

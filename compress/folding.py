@@ -1,0 +1,176 @@
+"""BatchNorm and other per-channel affine layers, folded into the convolution or dense layer beside them.
+
+    BN(conv(x; w, b)) = conv(x; w · g, (b - mean) · g + beta),   g = gamma / sqrt(variance + epsilon)
+
+(Jacob et al., 2018, section 3.2). What has no such neighbour becomes a 1×1 depthwise convolution,
+which both formats run on integers with a scale per channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimedge.compress.graph import Graph, Layer, Node, Value
+
+# Where the output channels lie in the kernel, counted over the flattened axes named here.
+OUTPUT_AXES: dict[str, tuple[int, ...]] = {
+    "Conv1D": (2,),
+    "Conv2D": (3,),
+    "Conv3D": (4,),
+    "Conv1DTranspose": (1,),
+    "Conv2DTranspose": (2,),
+    "Conv3DTranspose": (3,),
+    "Dense": (1,),
+    "DepthwiseConv1D": (1, 2),
+    "DepthwiseConv2D": (2, 3),
+}
+
+AFFINE = frozenset({"BatchNormalization", "Rescaling", "Normalization"})
+
+Affine = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def fold_batchnorm(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
+    """Fold every BatchNorm that directly follows a convolution or dense layer of one use.
+
+    Args:
+        graph: with activations split off (`split_activations`), so that what follows is visible.
+
+    Returns:
+        The graph and the names of the layers that were folded away.
+    """
+    producers, consumers, calls = graph.producers(), graph.consumers(), graph.calls()
+    folded: list[str] = []
+    new_layers: dict[Node, Layer] = {}
+    replaced: dict[Value, Value] = {}
+    for node in graph.nodes:
+        if node.layer.kind != "BatchNormalization" or len(node.inputs) != 1:
+            continue
+        before = producers.get(node.inputs[0])
+        if (
+            before is None
+            or before.layer.kind not in OUTPUT_AXES
+            or consumers[before.output] != [node]
+            or before.output in graph.outputs
+            or calls[before.layer] > 1
+            or before.layer.config.get("activation") not in (None, "linear")
+            or not _same_channels(before, node)
+        ):
+            continue
+        gain, offset = batchnorm_affine(node.layer)
+        new_layers[before] = scale_outputs(new_layers.get(before, before.layer), gain, offset)
+        replaced[node.output] = before.output
+        folded.append(node.source)
+    nodes = [replace(n, layer=new_layers[n]) if n in new_layers else n for n in graph.nodes]
+    removed = set(replaced)
+    return graph.with_nodes([n for n in nodes if n.output not in removed], replaced), tuple(folded)
+
+
+def affine_to_depthwise(graph: Graph) -> Graph:
+    """Turn each remaining per-channel affine layer on images or sequences into a 1×1 depthwise convolution.
+
+    A layer that is not per last-axis channel, or not of rank 3 or 4, stays as it is.
+    """
+    from keras import layers
+
+    nodes = []
+    made: dict[Layer, Layer] = {}
+    for node in graph.nodes:
+        affine = _affine_of(node)
+        if affine is None:
+            nodes.append(node)
+            continue
+        if node.layer not in made:
+            gain, offset = affine
+            one_d = len(node.output.shape) == 3
+            kernel = gain.reshape((1, -1, 1) if one_d else (1, 1, -1, 1))
+            made[node.layer] = Layer(
+                layers.DepthwiseConv1D if one_d else layers.DepthwiseConv2D,
+                {
+                    "name": node.layer.name,
+                    "kernel_size": (1,) if one_d else (1, 1),
+                    "data_format": "channels_last",
+                    "dtype": node.layer.config.get("dtype", "float32"),
+                },
+                (("kernel", kernel.astype(np.float32)), ("bias", offset.astype(np.float32))),
+            )
+        nodes.append(replace(node, layer=made[node.layer], args=(node.inputs[0],), kwargs={}))
+    return graph.with_nodes(nodes)
+
+
+def batchnorm_affine(layer: Layer) -> Affine:
+    """Give gain and offset of a BatchNorm at inference, each of shape (channels,)."""
+    mean, variance = _array(layer, "moving_mean"), _array(layer, "moving_variance")
+    gain = 1.0 / np.sqrt(variance + float(layer.config["epsilon"]))
+    if layer.config["scale"]:
+        gain = gain * _array(layer, "gamma")
+    offset = -mean * gain
+    if layer.config["center"]:
+        offset = offset + _array(layer, "beta")
+    return gain, offset
+
+
+def scale_outputs(layer: Layer, gain: NDArray[np.float64], offset: NDArray[np.float64]) -> Layer:
+    """Give `layer` with each output channel multiplied by `gain` and moved by `offset`.
+
+    Args:
+        layer: a kind in `OUTPUT_AXES`, without activation.
+        gain: shape (output channels,).
+        offset: shape (output channels,).
+    """
+    kernel = _array(layer, "kernel")
+    axes = OUTPUT_AXES[layer.kind]
+    shape = [size if axis in axes else 1 for axis, size in enumerate(kernel.shape)]
+    bias = _array(layer, "bias") if layer.config["use_bias"] else np.zeros_like(gain)
+    weights = {
+        "kernel": (kernel * gain.reshape(shape)).astype(np.float32),
+        "bias": (bias * gain + offset).astype(np.float32),
+    }
+    return layer.changed(weights=weights, use_bias=True)
+
+
+def _affine_of(node: Node) -> Affine | None:
+    """Gain and offset of an affine node over the last axis, or None where it is something else."""
+    layer = node.layer
+    if layer.kind not in AFFINE or len(node.inputs) != 1 or len(node.output.shape) not in (3, 4):
+        return None
+    rank, channels = len(node.output.shape), node.output.shape[-1]
+    if channels is None or node.output.dtype != "float32" or node.inputs[0].dtype != "float32":
+        return None
+    if layer.kind == "BatchNormalization":
+        return batchnorm_affine(layer) if layer.config["axis"] in (-1, rank - 1) else None
+    if layer.kind == "Rescaling":
+        gain, offset = np.asarray(layer.config["scale"], float), np.asarray(layer.config["offset"], float)
+    else:
+        mean, variance = _normalization_statistics(layer)
+        spread = np.maximum(np.sqrt(variance), 1e-7)  # Keras' own floor (backend.epsilon)
+        gain, offset = (spread, mean) if layer.config.get("invert") else (1 / spread, -mean / spread)
+    try:
+        return np.broadcast_to(gain.ravel(), (channels,)), np.broadcast_to(offset.ravel(), (channels,))
+    except ValueError:  # not per channel
+        return None
+
+
+def _normalization_statistics(layer: Layer) -> Affine:
+    if layer.config.get("mean") is not None:
+        return np.asarray(layer.config["mean"], float), np.asarray(layer.config["variance"], float)
+    return _array(layer, "mean"), _array(layer, "variance")
+
+
+def _same_channels(before: Node, batchnorm: Node) -> bool:
+    rank = len(batchnorm.output.shape)
+    first = before.layer.config.get("data_format") == "channels_first"
+    channel_axis = 1 if first and before.layer.kind != "Dense" else rank - 1
+    axis = batchnorm.layer.config["axis"]
+    return bool(axis % rank == channel_axis)
+
+
+def _array(layer: Layer, name: str) -> NDArray[np.float64]:
+    found: Any = layer.weight(name)
+    if found is None:
+        raise KeyError(f"{layer.kind} '{layer.name}' has no weight '{name}'")
+    return np.asarray(found, np.float64)

@@ -1,0 +1,381 @@
+"""A functional Keras model as plain data: layers with their weights, calls, and the values between them.
+
+Rewrites (folding, splitting, quantizing, pruning) are functions from `Graph` to `Graph`; only
+`to_model` makes Keras objects again. The user's model is read, never changed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimedge.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Value:
+    """A tensor that flows between calls; two values are the same only if they are one object.
+
+    Attributes:
+        shape: sizes, None where any size goes (the batch).
+        dtype: Keras name of the element type.
+    """
+
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """A Keras layer or operation taken apart: enough to make it again.
+
+    One `Layer` object in several nodes is one shared layer.
+
+    Attributes:
+        type: its class.
+        config: what `from_config` takes.
+        weights: in the order of `layer.weights`, each with its variable's name.
+    """
+
+    type: type
+    config: Mapping[str, Any]
+    weights: tuple[tuple[str, NDArray[Any]], ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """The class name (`Conv2D`)."""
+        return self.type.__name__
+
+    @property
+    def name(self) -> str:
+        """The Keras name."""
+        return str(self.config.get("name", self.kind))
+
+    def weight(self, name: str) -> NDArray[Any] | None:
+        """Give the weight of that name, or None."""
+        return next((array for weight, array in self.weights if weight == name), None)
+
+    def changed(
+        self, *, weights: Mapping[str, NDArray[Any]] | None = None, **config: Any
+    ) -> Layer:
+        """Give a copy with other settings, and with all weights replaced where they are given."""
+        kept = self.weights if weights is None else tuple(weights.items())
+        return Layer(self.type, {**self.config, **config}, kept)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One call of a layer.
+
+    Attributes:
+        name: unique in its graph.
+        source: name of the layer of the user's model that it stands for.
+        layer: what is called.
+        args: positional arguments, with `Value`s at the places of tensors.
+        kwargs: named arguments, likewise.
+        outputs: the values that it makes.
+    """
+
+    name: str
+    source: str
+    layer: Layer
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    outputs: tuple[Value, ...]
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        """The values among the arguments, in order."""
+        return tuple(_values_in((self.args, dict(self.kwargs))))
+
+    @property
+    def output(self) -> Value:
+        """The first (mostly the only) output."""
+        return self.outputs[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """Calls in an order in which they can be made.
+
+    Attributes:
+        name: of the model.
+        inputs: with `input_names`, in Keras order.
+        outputs: with `output_names`, in Keras order.
+        nodes: topologically sorted.
+        input_structure: what the model's call takes (a tensor, list or dict) with `Value`s in it.
+        output_structure: what it gives, likewise.
+    """
+
+    name: str
+    inputs: tuple[Value, ...]
+    input_names: tuple[str, ...]
+    outputs: tuple[Value, ...]
+    output_names: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    input_structure: Any
+    output_structure: Any
+
+    def producers(self) -> dict[Value, Node]:
+        """Map each value to the node that makes it."""
+        return {value: node for node in self.nodes for value in node.outputs}
+
+    def consumers(self) -> dict[Value, list[Node]]:
+        """Map each value to the nodes that take it, in order; model outputs are not among them."""
+        found: dict[Value, list[Node]] = {}
+        for node in self.nodes:
+            for value in dict.fromkeys(node.inputs):
+                found.setdefault(value, []).append(node)
+        return found
+
+    def calls(self) -> dict[Layer, int]:
+        """Count how often each layer is called."""
+        counts: dict[Layer, int] = {}
+        for node in self.nodes:
+            counts[node.layer] = counts.get(node.layer, 0) + 1
+        return counts
+
+    def fresh_name(self, wanted: str) -> str:
+        """Give `wanted`, or with a number behind it where that is taken."""
+        taken = {node.name for node in self.nodes} | {node.layer.name for node in self.nodes}
+        return _fresh(wanted, taken | set(self.input_names))
+
+    def with_nodes(self, nodes: Iterable[Node], replaced: Mapping[Value, Value] | None = None) -> Graph:
+        """Give the graph with other nodes; `replaced` redirects values wherever they are used."""
+        moved = dict(replaced or {})
+
+        def final(value: Value) -> Value:
+            while value in moved:
+                value = moved[value]
+            return value
+
+        redirect = _mapper(final)
+        rewired = tuple(
+            replace(node, args=redirect(node.args), kwargs=redirect(dict(node.kwargs))) for node in nodes
+        )
+        return replace(
+            self,
+            nodes=_without_dead(rewired, tuple(map(final, self.outputs))),
+            outputs=tuple(map(final, self.outputs)),
+            output_structure=redirect(self.output_structure),
+        )
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Collects nodes while it walks a model; one `Layer` per Keras operation keeps sharing."""
+
+    layers: dict[int, Layer] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+
+    def layer_of(self, operation: Any, prefix: str) -> Layer:
+        if id(operation) not in self.layers:
+            config = operation.get_config()
+            name = config.get("name", operation.name)
+            taken = {layer.name for layer in self.layers.values()}
+            config["name"] = _fresh(f"{prefix}_{name}" if name in taken and prefix else name, taken)
+            weights = tuple(
+                (variable.name, np.asarray(variable)) for variable in getattr(operation, "weights", [])
+            )
+            self.layers[id(operation)] = Layer(type(operation), config, weights)
+        return self.layers[id(operation)]
+
+    def read(self, inputs: list[Any], outputs: list[Any], given: list[Value], prefix: str) -> list[Value]:
+        import keras
+
+        values: dict[int, Value] = {id(tensor): value for tensor, value in zip(inputs, given, strict=True)}
+
+        def to_value(leaf: Any) -> Any:
+            return values[id(leaf)] if isinstance(leaf, keras.KerasTensor) else leaf
+
+        for keras_node in _sorted_nodes(inputs, outputs):
+            operation = keras_node.operation
+            args = keras.tree.map_structure(to_value, tuple(keras_node.arguments.args))
+            kwargs = keras.tree.map_structure(to_value, dict(keras_node.arguments.kwargs))
+            if _is_functional(operation):
+                inner = self.read(
+                    list(operation.inputs),
+                    list(operation.outputs),
+                    _values_in((args, kwargs)),
+                    prefix=operation.name,
+                )
+            else:
+                layer = self.layer_of(operation, prefix)
+                made = tuple(Value(tuple(t.shape), str(t.dtype)) for t in keras_node.outputs)
+                name = _fresh(layer.name, self.names)
+                self.names.add(name)
+                self.nodes.append(Node(name, layer.name, layer, args, kwargs, made))
+                inner = list(made)
+            values.update((id(t), value) for t, value in zip(keras_node.outputs, inner, strict=True))
+        return [values[id(tensor)] for tensor in outputs]
+
+
+def from_model(model: keras.Model) -> Graph:
+    """Read a functional, Sequential or nested model; nested models are flattened.
+
+    Args:
+        model: built; it stays as it is, weights are copied.
+
+    Returns:
+        Its calls as data. A layer of a nested model keeps its name unless another has it.
+
+    Raises:
+        InputError: the model is subclassed or not built, so that its graph cannot be seen.
+    """
+    import keras
+
+    if not _is_functional(model):
+        raise InputError(
+            f"model '{model.name}' ({type(model).__name__}) has no functional graph to rewrite; build it from "
+            "keras.Input (functional or Sequential with an Input), or wrap its call in keras.Model(inputs, outputs)."
+        )
+    given = [Value(tuple(tensor.shape), str(tensor.dtype)) for tensor in model.inputs]
+    reader = _Reader()
+    outputs = reader.read(list(model.inputs), list(model.outputs), given, prefix="")
+    by_tensor = {id(t): v for t, v in zip(model.inputs, given, strict=True)}
+    by_tensor.update((id(t), v) for t, v in zip(model.outputs, outputs, strict=True))
+
+    def structure(of: Any) -> Any:
+        return keras.tree.map_structure(lambda tensor: by_tensor[id(tensor)], of)
+
+    input_names = tuple(tensor.name for tensor in model.inputs)
+    return Graph(
+        name=model.name,
+        inputs=tuple(given),
+        input_names=input_names,
+        outputs=tuple(outputs),
+        output_names=tuple(_output_names(model)),
+        nodes=tuple(reader.nodes),
+        input_structure=structure(model.input),
+        output_structure=structure(model.output),
+    )
+
+
+def to_model(graph: Graph) -> keras.Model:
+    """Make a new functional Keras model with the same names, structure and weights.
+
+    Args:
+        graph: any; the layer that makes a model output takes that output's name.
+
+    Returns:
+        A model that shares nothing with the one that the graph was read from.
+    """
+    import keras
+
+    tensors: dict[Value, Any] = {}
+    for value, name in zip(graph.inputs, graph.input_names, strict=True):
+        tensors[value] = keras.Input(batch_shape=value.shape, dtype=value.dtype, name=name)
+    renamed = _layer_names(graph)
+    made: dict[Layer, Any] = {}
+    fill = _mapper(lambda value: tensors[value])
+    for node in graph.nodes:
+        layer = node.layer
+        operation = made.get(layer)
+        if operation is None:
+            operation = layer.type.from_config({**layer.config, "name": renamed[layer]})  # type: ignore[attr-defined]
+            made[layer] = operation
+        outputs = operation(*fill(node.args), **fill(dict(node.kwargs)))
+        tensors.update(zip(node.outputs, keras.tree.flatten(outputs), strict=True))
+    for layer, operation in made.items():
+        if layer.weights:
+            operation.set_weights([array for _, array in layer.weights])
+    return keras.Model(fill(graph.input_structure), fill(graph.output_structure), name=graph.name)
+
+
+def _layer_names(graph: Graph) -> dict[Layer, str]:
+    """Name layers so that those which make model outputs carry the outputs' names."""
+    producers = graph.producers()
+    names: dict[Layer, str] = {}
+    for value, wanted in zip(graph.outputs, graph.output_names, strict=True):
+        if value in producers:
+            names.setdefault(producers[value].layer, wanted)
+    taken = set(names.values()) | set(graph.input_names)
+    for node in graph.nodes:
+        if node.layer not in names:
+            name = node.layer.name
+            if name in taken:
+                name = _fresh(f"{name}_{node.layer.kind.lower()}", taken)
+            names[node.layer] = name
+            taken.add(name)
+    return names
+
+
+def _output_names(model: keras.Model) -> list[str]:
+    """The names that Keras gives the outputs; a layer with several outputs has them numbered."""
+    names: list[str] = []
+    for tensor in model.outputs:
+        names.append(_fresh(tensor._keras_history.operation.name, set(names)))
+    return names
+
+
+def _is_functional(operation: Any) -> bool:
+    from keras import Model, Sequential
+
+    if not isinstance(operation, Model):
+        return False
+    if isinstance(operation, Sequential):
+        return bool(operation.built and operation.inputs)
+    return bool(getattr(operation, "_is_graph_network", False) or hasattr(operation, "_nodes_by_depth"))
+
+
+def _sorted_nodes(inputs: list[Any], outputs: list[Any]) -> list[Any]:
+    """Sort Keras nodes topologically without recursion, so that depth is no limit."""
+    stop = {id(tensor) for tensor in inputs}
+    done: dict[int, Any] = {}
+    stack: list[tuple[Any, bool]] = [(tensor, False) for tensor in reversed(outputs)]
+    while stack:
+        item, ready = stack.pop()
+        if ready:
+            done.setdefault(id(item), item)
+            continue
+        if id(item) in stop:
+            continue
+        operation, index, _ = item._keras_history
+        node = operation._inbound_nodes[index]
+        if id(node) in done:
+            continue
+        stack.append((node, True))
+        stack.extend((tensor, False) for tensor in reversed(node.input_tensors))
+    return list(done.values())
+
+
+def _without_dead(nodes: tuple[Node, ...], outputs: tuple[Value, ...]) -> tuple[Node, ...]:
+    needed = set(outputs)
+    kept: list[Node] = []
+    for node in reversed(nodes):
+        if needed.intersection(node.outputs):
+            needed.update(node.inputs)
+            kept.append(node)
+    return tuple(reversed(kept))
+
+
+def _values_in(structure: Any) -> list[Value]:
+    import keras
+
+    return [leaf for leaf in keras.tree.flatten(structure) if isinstance(leaf, Value)]
+
+
+def _mapper(change: Callable[[Value], Any]) -> Callable[[Any], Any]:
+    import keras
+
+    def on(structure: Any) -> Any:
+        return keras.tree.map_structure(
+            lambda leaf: change(leaf) if isinstance(leaf, Value) else leaf, structure
+        )
+
+    return on
+
+
+def _fresh(wanted: str, taken: set[str]) -> str:
+    if wanted not in taken:
+        return wanted
+    return next(name for n in itertools.count(1) if (name := f"{wanted}_{n}") not in taken)

@@ -1,0 +1,311 @@
+"""Post-training static quantization: int8 weights and activations as a rewrite of the Keras graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimedge.artifact import Step
+from slimedge.compress.calibration import Watch, calibrate, layer_batches, signal_to_noise
+from slimedge.compress.folding import affine_to_depthwise, fold_batchnorm
+from slimedge.compress.graph import Graph, Layer, Node, Value, from_model, to_model
+from slimedge.compress.placement import Placement, place
+from slimedge.compress.rules import Role, role_of
+from slimedge.compress.simplifying import split_activations, split_separable, split_swish, strip_training_only
+from slimedge.errors import InputError
+from slimedge.lineage import lineage_of, with_lineage
+from slimedge.registry import Registry
+
+if TYPE_CHECKING:
+    import keras
+
+    from slimedge.data import Data
+
+SCHEMES = Registry("scheme", {"static_wi8_ai8": "slimedge.compress.quantization:static_wi8_ai8"})
+
+SQNR_EXAMPLES = 64
+# A bias is stored as int32 in units of input scale · kernel scale; two bits are kept as headroom.
+LARGEST_BIAS = 2**29
+
+Ranges = Mapping[int, tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantize:
+    """The stage of `quantize`.
+
+    Args:
+        scheme: a name in `SCHEMES`.
+        observer: a name in `slimedge.compress.observers.OBSERVERS`.
+        exclude: names of layers that stay float.
+    """
+
+    scheme: str = "static_wi8_ai8"
+    observer: str = "minmax"
+    exclude: tuple[str, ...] = ()
+
+    def __call__(self, model: keras.Model, data: Data, /) -> keras.Model:
+        return quantize(model, data, scheme=self.scheme, observer=self.observer, exclude=self.exclude)
+
+
+def quantize(
+    model: keras.Model,
+    data: Data,
+    *,
+    scheme: str = "static_wi8_ai8",
+    observer: str = "minmax",
+    exclude: Collection[str] = (),
+    progress: Callable[[int], None] | None = None,
+) -> keras.Model:
+    """Quantize a trained model after training.
+
+    BatchNorm is folded, every activation of an integer layer gets a fake-quant with a calibrated range, and
+    every kernel one scale per output channel. Layers that are not understood stay float and are
+    listed with their reason in the model's lineage (`slimedge.lineage.lineage_of`).
+
+    Args:
+        model: functional, Sequential or nested; it stays as it is.
+        data: calibration examples, bound to the model's inputs or bindable to them; all are used.
+        scheme: a name in `SCHEMES`.
+        observer: how ranges are found: `minmax`, `moving_average` or `percentile`.
+        exclude: names of layers that stay float.
+        progress: told the number of examples after each calibration batch.
+
+    Returns:
+        An ordinary Keras 3 model with the same inputs, outputs and names.
+
+    Raises:
+        InputError: no such scheme, observer or layer; data that does not fit; a model without a
+            functional graph, without a layer that can be quantized, or quantized before.
+    """
+    method = SCHEMES[scheme]
+    known = {layer.name for layer in model._flatten_layers(include_self=False)}
+    unknown = sorted(set(exclude) - known)
+    if unknown:
+        raise InputError(
+            f"there is no layer '{unknown[0]}' to exclude in model '{model.name}'; "
+            "`slimedge inspect` lists the layers."
+        )
+    quantized: keras.Model = method(
+        model, data, observer=observer, exclude=frozenset(exclude), progress=progress
+    )
+    return quantized
+
+
+def static_wi8_ai8(
+    model: keras.Model,
+    data: Data,
+    *,
+    observer: str,
+    exclude: frozenset[str],
+    progress: Callable[[int], None] | None = None,
+) -> keras.Model:
+    """Quantize to int8 weights (per channel) and int8 activations (per tensor); see `quantize`."""
+    if any(type(layer).__name__ == "FakeQuant" for layer in model._flatten_layers()):
+        raise InputError(f"model '{model.name}' is quantized already; quantize the float model instead.")
+    graph, folded, removed = simplify(from_model(model))
+    placement = place(graph, exclude=exclude)
+    if not placement.kernels:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(placement.left_float.items())[:3])
+        raise InputError(
+            f"no layer of model '{model.name}' can be quantized to static int8 ({reasons or 'it has no kernels'}); "
+            "nothing was changed."
+        )
+    ranges = calibrate(graph, placement, data, observer=observer, progress=progress)
+    rounded = insert(graph, placement, ranges)
+    quantized = to_model(rounded)
+    step = Step(
+        "quantize",
+        {
+            "scheme": "static_wi8_ai8",
+            "observer": observer,
+            "calibration_examples": len(data),
+            "calibration_data": data.fingerprint,
+            "folded": list(folded),
+            "removed": list(removed),
+            "float_layers": dict(placement.left_float),
+            "layer_sqnr_db": layer_sqnr(graph, rounded, data),
+        },
+    )
+    return with_lineage(quantized, (*lineage_of(model), step))
+
+
+def simplify(graph: Graph) -> tuple[Graph, tuple[str, ...], tuple[str, ...]]:
+    """Make a graph ready for quantization; give it with the names of folded and of removed layers."""
+    graph, removed = strip_training_only(graph)
+    graph = split_swish(split_activations(split_separable(graph)))
+    graph, folded = fold_batchnorm(graph)
+    return affine_to_depthwise(graph), folded, removed
+
+
+def insert(graph: Graph, placement: Placement, ranges: Ranges) -> Graph:
+    """Put the fake-quants of a placement into a graph.
+
+    Args:
+        graph: the one that was placed.
+        placement: which values are rounded.
+        ranges: lowest and highest real value by group.
+    """
+    grids = {group: _grid(*bounds) for group, bounds in ranges.items()}
+    wrapped = _wrapped_kernels(graph, placement, grids)
+    raw = {value: Value(value.shape, value.dtype) for value in placement.groups}
+    names = {*(node.name for node in graph.nodes), *graph.input_names}
+    nodes: list[Node] = []
+
+    def rounding(source: str, before: Value, after: Value, group: int, name: str) -> Node:
+        from slimedge.fake_quant import FakeQuant
+
+        low, high, _ = grids[group]
+        while name in names:
+            name += "_"
+        names.add(name)
+        layer = Layer(FakeQuant, {"name": name, "low": low, "high": high}, _range_weights(low, high))
+        return Node(name, source, layer, (before,), {}, (after,))
+
+    for value, name in zip(graph.inputs, graph.input_names, strict=True):
+        if value in raw:
+            nodes.append(rounding(name, raw[value], value, placement.groups[value], f"{name}_fq"))
+    for node in graph.nodes:
+        moved: dict[Value, Value] = {}
+        for value in (value for taker, value in placement.requantized if taker is node):
+            moved[value] = Value(value.shape, value.dtype)
+            group = placement.groups[node.output]
+            nodes.append(rounding(node.source, value, moved[value], group, f"{node.name}_requantize"))
+        new = replace(node, layer=wrapped.get(node.layer, node.layer))
+        if moved:
+            new = _with_inputs(new, moved)
+        if node.output in raw:
+            new = replace(new, layer=_opened(new), outputs=(raw[node.output],))
+            group = placement.groups[node.output]
+            nodes += [new, rounding(node.source, raw[node.output], node.output, group, f"{node.name}_fq")]
+        else:
+            nodes.append(new)
+    renamed = {value: raw[value] for value in graph.inputs if value in raw}
+    structure = _with_structure(graph.input_structure, renamed)
+    return replace(
+        graph,
+        nodes=tuple(nodes),
+        inputs=tuple(renamed.get(value, value) for value in graph.inputs),
+        input_structure=structure,
+    )
+
+
+def layer_sqnr(graph: Graph, rounded: Graph, data: Data) -> dict[str, float]:
+    """Give the SQNR in dB of each user's layer in the quantized graph against the float one.
+
+    Args:
+        graph: float, simplified.
+        rounded: what `insert` made of it (it keeps the graph's values).
+        data: bound; the first examples are used.
+    """
+    last = {node.source: node.output for node in graph.nodes if node.output.dtype == "float32"}
+    kept = {value for node in rounded.nodes for value in node.outputs}
+    last = {name: value for name, value in last.items() if value in kept}
+    exact, coarse = Watch(graph, list(last.values())), Watch(rounded, list(last.values()))
+    batches = layer_batches(data, exact.batch_size, SQNR_EXAMPLES)
+    levels = signal_to_noise((exact.run(batch), coarse.run(batch)) for batch in batches)
+    return {
+        name: round(level, 2) for name, level in zip(last, levels, strict=True) if np.isfinite(level)
+    }
+
+
+def kernel_scale(
+    kernel: NDArray[np.float32], axes: Collection[int], floor: NDArray[np.float64] | None = None
+) -> NDArray[np.float32]:
+    """Give the symmetric int8 scale of each channel, max|w| / 127.
+
+    Args:
+        kernel: float32, any shape.
+        axes: axes that keep a scale of their own.
+        floor: smallest scale that the layer's int32 bias can bear, of the result's shape; a channel of zeros
+            gets the largest scale of its layer.
+
+    Returns:
+        float32, the kernel's rank, size 1 on the other axes.
+    """
+    reduced = tuple(axis for axis in range(kernel.ndim) if axis not in axes)
+    largest = np.max(np.abs(kernel), axis=reduced, keepdims=True).astype(np.float64) / 127
+    top = float(largest.max()) or 1.0
+    scale = np.where(largest > 0, largest, top)
+    return np.asarray(scale if floor is None else np.maximum(scale, floor), np.float32)
+
+
+def _wrapped_kernels(
+    graph: Graph, placement: Placement, grids: Mapping[int, tuple[float, float, float]]
+) -> dict[Layer, Layer]:
+    import keras
+
+    from slimedge.fake_quant import FakeQuantWeights
+
+    input_scale: dict[Layer, float] = {}
+    for node in graph.nodes:
+        if node.layer in placement.kernels:
+            scale = grids[placement.groups[node.inputs[0]]][2]
+            input_scale[node.layer] = min(scale, input_scale.get(node.layer, scale))
+    wrapped = {}
+    for layer, axes in placement.kernels.items():
+        inner = layer.type.from_config(dict(layer.config))  # type: ignore[attr-defined]
+        scales = []
+        for name, kept in axes.items():
+            kernel = layer.weight(name)
+            assert kernel is not None, "a rule names only weights that the layer has"
+            floor = _bias_floor(kernel, kept, layer.weight("bias"), input_scale[layer])
+            scales.append((f"{name}_scale", kernel_scale(kernel, kept, floor)))
+        config: dict[str, Any] = {
+            "name": layer.name,
+            "layer": keras.saving.serialize_keras_object(inner),
+            "axes": {name: list(kept) for name, kept in axes.items()},
+        }
+        wrapped[layer] = Layer(FakeQuantWeights, config, (*scales, *layer.weights))
+    return wrapped
+
+
+def _bias_floor(
+    kernel: NDArray[Any], axes: tuple[int, ...], bias: NDArray[Any] | None, input_scale: float
+) -> NDArray[np.float64] | None:
+    if bias is None:
+        return None
+    shape = [size if axis in axes else 1 for axis, size in enumerate(kernel.shape)]
+    return np.asarray(np.abs(bias).reshape(shape) / (input_scale * LARGEST_BIAS), np.float64)
+
+
+def _grid(low: float, high: float) -> tuple[float, float, float]:
+    """Widen a range so that it holds 0 on a grid point; give low, high and scale."""
+    from slimedge.fake_quant import affine_grid
+
+    if not low <= high:
+        raise InputError(
+            "calibration saw no finite value in one of the tensors; check the calibration data and the "
+            "float model's outputs for NaN."
+        )
+    scale, zero_point = affine_grid(low, high)
+    return -zero_point * scale, (255 - zero_point) * scale, scale
+
+
+def _range_weights(low: float, high: float) -> tuple[tuple[str, NDArray[np.float32]], ...]:
+    return (("low", np.asarray(low, np.float32)), ("high", np.asarray(high, np.float32)))
+
+
+def _opened(node: Node) -> Layer:
+    """A ReLU with an unusual upper end needs none: the fake-quant behind it ends there."""
+    if role_of(node) is Role.RELU and node.layer.config.get("max_value") not in (None, 6.0):
+        return node.layer.changed(max_value=None)
+    return node.layer
+
+
+def _with_inputs(node: Node, moved: Mapping[Value, Value]) -> Node:
+    return replace(
+        node, args=_with_structure(node.args, moved), kwargs=_with_structure(dict(node.kwargs), moved)
+    )
+
+
+def _with_structure(structure: Any, moved: Mapping[Value, Value]) -> Any:
+    import keras
+
+    return keras.tree.map_structure(
+        lambda leaf: moved.get(leaf, leaf) if isinstance(leaf, Value) else leaf, structure
+    )

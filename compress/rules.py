@@ -1,0 +1,123 @@
+"""What the quantizer knows of each kind of layer: one row a kind.
+
+The rules are those that the TFLite int8 specification sets (per-channel symmetric kernels, one scale
+across pooling, concatenation and reshaping, fixed output ranges), which ONNX Runtime's QDQ kernels share.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Any
+
+from slimedge.compress.folding import OUTPUT_AXES
+from slimedge.compress.graph import Node
+
+
+class Role(Enum):
+    """How a layer behaves under quantization."""
+
+    WEIGHTED = auto()
+    """Has a kernel that is quantized per channel."""
+    ARITHMETIC = auto()
+    """Computes new values: its output has a range of its own."""
+    SAME_SCALE = auto()
+    """Moves or selects values: inputs and output share one range."""
+    RELU = auto()
+    """Clips at 0, and above at most where the range ends: fused into what precedes it."""
+    FIXED = auto()
+    """Its output range follows from its formula."""
+
+
+# Kernel axes that keep a scale of their own.
+KERNEL_AXES = {kind: axes for kind, axes in OUTPUT_AXES.items() if not kind.startswith("Conv3D")}
+
+ARITHMETIC = frozenset(
+    {"Add", "Subtract", "Multiply", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "LeakyReLU"}
+)
+SAME_SCALE = frozenset(
+    {
+        "AveragePooling1D",
+        "AveragePooling2D",
+        "Concatenate",
+        "Cropping1D",
+        "Cropping2D",
+        "Flatten",
+        "GlobalMaxPooling1D",
+        "GlobalMaxPooling2D",
+        "MaxPooling1D",
+        "MaxPooling2D",
+        "Maximum",
+        "Minimum",
+        "Permute",
+        "Reshape",
+        "UpSampling1D",
+        "UpSampling2D",
+        "ZeroPadding1D",
+        "ZeroPadding2D",
+    }
+)
+# Layers into which both runtimes fuse a ReLU that follows.
+FUSES_RELU = frozenset(
+    {"Conv1D", "Conv2D", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Add", "Subtract", "Multiply"}
+)
+# scale 1/256 from 0 and scale 1/128 around 0: the TFLite specification's rows for these operators.
+UNIT_RANGE = (0.0, 255 / 256)
+FIXED_RANGES = {"softmax": UNIT_RANGE, "sigmoid": UNIT_RANGE, "tanh": (-1.0, 127 / 128)}
+
+
+def activation_of(node: Node) -> str | None:
+    """Give the name of the function of an activation layer, or None for any other layer."""
+    kind, config = node.layer.kind, node.layer.config
+    if kind == "Activation":
+        function = config.get("activation")
+        return function if isinstance(function, str) else None
+    if kind == "ReLU":
+        plain = not config.get("negative_slope") and not config.get("threshold")
+        return "relu" if plain else None
+    if kind == "Softmax":
+        return "softmax" if config.get("axis") in (-1, len(node.output.shape) - 1) else None
+    return None
+
+
+def role_of(node: Node) -> Role | str:
+    """Give the role of a call, or the reason why it stays float, as half a sentence."""
+    kind = node.layer.kind
+    reason = _not_plain(node)
+    if reason:
+        return reason
+    if kind in KERNEL_AXES:
+        return _weighted_role(node)
+    function = activation_of(node)
+    if function in {"relu", "relu6"}:
+        return Role.RELU
+    if function in FIXED_RANGES:
+        return Role.FIXED
+    if kind in ARITHMETIC:
+        return Role.ARITHMETIC
+    if kind in SAME_SCALE:
+        return Role.SAME_SCALE
+    if kind == "Activation":
+        return f"activation '{function or 'of your own'}' has no int8 form in both formats"
+    return f"{kind} has no int8 form in both formats"
+
+
+def _not_plain(node: Node) -> str | None:
+    values: tuple[Any, ...] = (*node.inputs, *node.outputs)
+    other = next((value.dtype for value in values if value.dtype != "float32"), None)
+    if other is not None:
+        return f"it computes in {other}, only float32 is quantized"
+    if len(node.outputs) != 1:
+        return "it has several outputs"
+    if node.layer.kind in {"Add", "Subtract", "Multiply", "Maximum", "Minimum"} and len(node.inputs) < 2:
+        return "one of its operands is a constant"
+    return None
+
+
+def _weighted_role(node: Node) -> Role | str:
+    if node.layer.config.get("activation") not in (None, "linear"):
+        return "its activation could not be split off"
+    if node.layer.config.get("data_format") == "channels_first":
+        return "channels_first convolutions are not quantized; build the model channels_last"
+    if node.layer.config.get("lora_rank") or node.layer.weight("kernel") is None:
+        return "its kernel is not a single plain weight"
+    return Role.WEIGHTED

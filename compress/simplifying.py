@@ -1,0 +1,230 @@
+"""Rewrites that leave the function as it is at inference and make what is computed explicit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from slimedge.compress.graph import Graph, Layer, Node, Value
+
+# Layers that pass their input on at inference.
+TRAINING_ONLY = frozenset(
+    {
+        "ActivityRegularization",
+        "AlphaDropout",
+        "Dropout",
+        "GaussianDropout",
+        "GaussianNoise",
+        "Identity",
+        "SpatialDropout1D",
+        "SpatialDropout2D",
+        "SpatialDropout3D",
+        # augmentation
+        "AugMix",
+        "AutoContrast",
+        "CutMix",
+        "Equalization",
+        "MixUp",
+        "RandAugment",
+        "RandomBrightness",
+        "RandomColorDegeneration",
+        "RandomColorJitter",
+        "RandomContrast",
+        "RandomElasticTransform",
+        "RandomErasing",
+        "RandomFlip",
+        "RandomGaussianBlur",
+        "RandomGrayscale",
+        "RandomHue",
+        "RandomInvert",
+        "RandomPerspective",
+        "RandomPosterization",
+        "RandomRotation",
+        "RandomSaturation",
+        "RandomSharpness",
+        "RandomShear",
+        "RandomTranslation",
+        "RandomZoom",
+        "Solarization",
+    }
+)
+
+# Layers whose `activation` argument is applied last, so that it can stand as a layer of its own.
+ACTIVATED = frozenset(
+    {
+        "Conv1D",
+        "Conv2D",
+        "Conv3D",
+        "Conv1DTranspose",
+        "Conv2DTranspose",
+        "Conv3DTranspose",
+        "Dense",
+        "DepthwiseConv1D",
+        "DepthwiseConv2D",
+        "EinsumDense",
+        "SeparableConv1D",
+        "SeparableConv2D",
+    }
+)
+
+
+def strip_training_only(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
+    """Remove dropout, noise and augmentation; give the graph and the names of the removed layers.
+
+    A removed layer that made a model output leaves its input as the output.
+    """
+    replaced: dict[Value, Value] = {}
+    removed: list[str] = []
+    kept: list[Node] = []
+    for node in graph.nodes:
+        if node.layer.kind in TRAINING_ONLY and len(node.inputs) == 1 and len(node.outputs) == 1:
+            if node.inputs[0] in graph.inputs and node.output in graph.outputs:
+                kept.append(node)
+                continue
+            replaced[node.output] = node.inputs[0]
+            removed.append(node.source)
+        else:
+            kept.append(node)
+    return graph.with_nodes(kept, replaced), tuple(dict.fromkeys(removed))
+
+
+def split_activations(graph: Graph) -> Graph:
+    """Turn `Conv2D(activation=f)` into `Conv2D` and `Activation(f)`, so that both are visible.
+
+    A fused ReLU is recognized again where ranges are placed; any other activation needs a range
+    between the two.
+    """
+    import keras
+
+    nodes: list[Node] = []
+    linear: dict[Layer, tuple[Layer, Layer]] = {}
+    replaced: dict[Value, Value] = {}
+    for node in graph.nodes:
+        activation = node.layer.config.get("activation")
+        if node.layer.kind not in ACTIVATED or activation in (None, "linear"):
+            nodes.append(node)
+            continue
+        if node.layer not in linear:
+            name = graph.fresh_name(f"{node.layer.name}_{_activation_name(activation)}")
+            linear[node.layer] = (
+                node.layer.changed(activation="linear"),
+                Layer(
+                    keras.layers.Activation, {"name": name, "activation": activation, "dtype": _policy(node)}
+                ),
+            )
+        first, second = linear[node.layer]
+        middle, end = (
+            Value(node.output.shape, node.output.dtype),
+            Value(node.output.shape, node.output.dtype),
+        )
+        nodes.append(replace(node, layer=first, outputs=(middle,)))
+        name = second.name if node.name == node.layer.name else f"{node.name}_{second.name}"
+        nodes.append(Node(name, node.source, second, (middle,), {}, (end,)))
+        replaced[node.output] = end
+    return graph.with_nodes(nodes, replaced)
+
+
+def split_swish(graph: Graph) -> Graph:
+    """Turn `silu` (swish) into a sigmoid and a product, the two integer ops that it runs as."""
+    import keras
+
+    parts: dict[Layer, tuple[Layer, Layer]] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.layer.kind != "Activation" or node.layer.config.get("activation") not in {"silu", "swish"}:
+            nodes.append(node)
+            continue
+        if node.layer not in parts:
+            policy = _policy(node)
+            sigmoid = {
+                "name": graph.fresh_name(f"{node.layer.name}_sigmoid"),
+                "activation": "sigmoid",
+                "dtype": policy,
+            }
+            parts[node.layer] = (
+                Layer(keras.layers.Activation, sigmoid),
+                Layer(keras.layers.Multiply, {"name": node.layer.name, "dtype": policy}),
+            )
+        sigmoid_layer, product = parts[node.layer]
+        gate = Value(node.output.shape, node.output.dtype)
+        given = node.inputs[0]
+        nodes.append(Node(f"{node.name}_sigmoid", node.source, sigmoid_layer, (given,), {}, (gate,)))
+        nodes.append(Node(node.name, node.source, product, ([given, gate],), {}, node.outputs))
+    return graph.with_nodes(nodes)
+
+
+def split_separable(graph: Graph) -> Graph:
+    """Turn `SeparableConv` into `DepthwiseConv` and a pointwise `Conv`: the tensor between needs a range."""
+    import keras
+
+    parts: dict[Layer, tuple[Layer, Layer]] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.layer.kind not in {"SeparableConv1D", "SeparableConv2D"}:
+            nodes.append(node)
+            continue
+        if node.layer not in parts:
+            parts[node.layer] = _separable_parts(graph, node.layer, keras.layers)
+        depthwise, pointwise = parts[node.layer]
+        operation = depthwise.type.from_config(dict(depthwise.config))  # type: ignore[attr-defined]
+        shape = operation.compute_output_shape(node.inputs[0].shape)
+        middle = Value(tuple(shape), node.output.dtype)
+        nodes.append(replace(node, name=f"{node.name}_depthwise", layer=depthwise, outputs=(middle,)))
+        nodes.append(Node(node.name, node.source, pointwise, (middle,), {}, node.outputs))
+    return graph.with_nodes(nodes)
+
+
+def _separable_parts(graph: Graph, layer: Layer, layers: Any) -> tuple[Layer, Layer]:
+    one_d = layer.kind == "SeparableConv1D"
+    config = layer.config
+    shared = {"data_format": config["data_format"], "dtype": config.get("dtype")}
+    depthwise = Layer(
+        layers.DepthwiseConv1D if one_d else layers.DepthwiseConv2D,
+        {
+            **shared,
+            "name": graph.fresh_name(f"{layer.name}_depthwise"),
+            "kernel_size": config["kernel_size"],
+            "strides": config["strides"],
+            "padding": config["padding"],
+            "dilation_rate": config["dilation_rate"],
+            "depth_multiplier": config["depth_multiplier"],
+            "use_bias": False,
+        },
+        (("kernel", _required(layer, "depthwise_kernel")),),
+    )
+    weights = [("kernel", _required(layer, "pointwise_kernel"))]
+    if config["use_bias"]:
+        weights.append(("bias", _required(layer, "bias")))
+    pointwise = Layer(
+        layers.Conv1D if one_d else layers.Conv2D,
+        {
+            **shared,
+            "name": layer.name,
+            "filters": config["filters"],
+            "kernel_size": (1,) if one_d else (1, 1),
+            "use_bias": config["use_bias"],
+            "activation": config["activation"],
+        },
+        tuple(weights),
+    )
+    return depthwise, pointwise
+
+
+def _required(layer: Layer, name: str) -> np.ndarray[Any, Any]:
+    array = layer.weight(name)
+    if array is None:
+        raise KeyError(f"{layer.kind} '{layer.name}' has no weight '{name}'")
+    return array
+
+
+def _policy(node: Node) -> Any:
+    return node.layer.config.get("dtype", "float32")
+
+
+def _activation_name(activation: Any) -> str:
+    if isinstance(activation, str):
+        return activation
+    config = activation.get("config") if isinstance(activation, dict) else None
+    return config if isinstance(config, str) else "activation"

@@ -1,0 +1,1 @@
+"""Keras model in, ONNX and TFLite files out, each one checked against the model."""

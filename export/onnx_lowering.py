@@ -1,0 +1,264 @@
+"""From tf2onnx's graph to an exact one: int8 kernels, int32 biases, no op that does nothing.
+
+tf2onnx sees the weights as inputs, so nothing of it copies or changes them; here they take their place,
+integers with a DequantizeLinear where the Keras graph has them on a grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, helper
+
+from slimedge.export.onnx_graph import OnnxGraph, attribute, moved
+from slimedge.export.tracing import Weight
+
+# Where the output channels lie in an ONNX kernel.
+CONVOLUTIONS = {"Conv": 0, "ConvTranspose": 1}
+
+
+def fill_weights(graph: OnnxGraph, weights: Mapping[str, Weight]) -> None:
+    """Put each left-out weight in its place, through the transposes and reshapes that tf2onnx left there."""
+    pending = {f"{name}:0": weight for name, weight in weights.items()}
+    graph.inputs = [name for name in graph.inputs if name not in pending]
+    consumers = graph.consumers()
+    gone: list[NodeProto] = []
+    for tensor, weight in pending.items():
+        _place(graph, consumers, gone, tensor, weight.value, weight.scale)
+    graph.remove(gone)
+
+
+def _place(
+    graph: OnnxGraph,
+    consumers: Mapping[str, list[NodeProto]],
+    gone: list[NodeProto],
+    tensor: str,
+    value: NDArray[Any],
+    scale: NDArray[np.float32] | None,
+) -> None:
+    takers = consumers.get(tensor, [])
+    rest = []
+    for node in takers:
+        new = moved(node, value, graph.constants) if node.input[0] == tensor else None
+        if new is None:
+            rest.append(node)
+            continue
+        # The scale moves along at full size: whatever the op does, each number keeps its own scale.
+        full = None if scale is None else moved(node, np.broadcast_to(scale, value.shape), graph.constants)
+        gone.append(node)
+        _place(graph, consumers, gone, node.output[0], new, full)
+    if not rest:
+        return
+    if scale is None:
+        graph.constants[tensor] = np.ascontiguousarray(value)
+        return
+    integers = graph.add_constant(f"{tensor}_int8", np.ascontiguousarray(value))
+    axis, vector = _per_axis(np.broadcast_to(scale, value.shape))
+    step = graph.add_constant(f"{tensor}_scale", vector)
+    zero = graph.add_constant(f"{tensor}_zero", np.zeros(vector.shape, np.int8))
+    extra = {} if axis is None else {"axis": axis}
+    graph.insert_before(
+        rest[0], helper.make_node("DequantizeLinear", [integers, step, zero], [tensor], tensor, **extra)
+    )
+
+
+def _per_axis(scale: NDArray[np.float32]) -> tuple[int | None, NDArray[np.float32]]:
+    """Reduce a full-size scale to a vector along the one axis on which it changes."""
+    for axis, size in enumerate(scale.shape):
+        line = scale[tuple(slice(None) if other == axis else 0 for other in range(scale.ndim))]
+        shape = [size if other == axis else 1 for other in range(scale.ndim)]
+        if size > 1 and np.array_equal(np.broadcast_to(line.reshape(shape), scale.shape), scale):
+            return axis, np.ascontiguousarray(line)
+    return None, np.asarray(scale.flat[0])
+
+
+def fuse_dense(graph: OnnxGraph) -> None:
+    """Turn MatMul with a 2-D constant and the bias that follows into one Gemm, where the input is 2-D."""
+    from onnx import shape_inference
+
+    inferred = shape_inference.infer_shapes(graph.model).graph
+    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*inferred.value_info, *inferred.input)}
+    consumers = graph.consumers()
+    gone = []
+    for node in graph.nodes:
+        if node.op_type != "MatMul" or ranks.get(node.input[0]) != 2 or ranks.get(node.input[1]) != 2:
+            continue
+        takers = consumers.get(node.output[0], [])
+        node.op_type = "Gemm"
+        if len(takers) == 1 and takers[0].op_type == "Add" and node.output[0] not in graph.outputs:
+            bias = next(name for name in takers[0].input if name != node.output[0])
+            if bias in graph.constants and graph.constants[bias].ndim == 1:
+                node.input.append(bias)
+                node.output[0] = takers[0].output[0]
+                gone.append(takers[0])
+    graph.remove(gone)
+
+
+def fold_affine(graph: OnnxGraph) -> None:
+    """Fold the constant product and sum of an unfolded BatchNorm into the float convolution before it."""
+    changed = True
+    while changed:
+        changed = False
+        consumers = graph.consumers()
+        for node in graph.nodes:
+            if node.op_type not in CONVOLUTIONS or node.output[0] in graph.outputs:
+                continue
+            takers = consumers.get(node.output[0], [])
+            if len(takers) == 1 and _fold_one(graph, consumers, node, takers[0]):
+                graph.remove([takers[0]])
+                changed = True
+                break
+
+
+def _fold_one(graph: OnnxGraph, consumers: Mapping[str, Any], conv: NodeProto, after: NodeProto) -> bool:
+    kernel = graph.constants.get(conv.input[1])
+    if after.op_type not in {"Mul", "Add"} or kernel is None or len(consumers[conv.input[1]]) != 1:
+        return False
+    other = next((name for name in after.input if name != conv.output[0]), "")
+    constant = graph.constants.get(other)
+    channels = kernel.shape[CONVOLUTIONS[conv.op_type]] * (
+        attribute(conv, "group", 1) if conv.op_type == "ConvTranspose" else 1
+    )
+    if constant is None or constant.size != channels or kernel.dtype != np.float32:
+        return False
+    rank = kernel.ndim
+    if constant.ndim and (constant.ndim < rank - 1 or constant.shape[-(rank - 1)] != channels):
+        return False
+    if conv.op_type == "ConvTranspose" and attribute(conv, "group", 1) != 1:
+        return False
+    vector = constant.reshape(-1).astype(np.float32)
+    has_bias = len(conv.input) > 2 and conv.input[2]
+    bias = graph.constants.get(conv.input[2]) if has_bias else np.zeros(channels, np.float32)
+    if bias is None:
+        return False
+    if after.op_type == "Mul":
+        shape = [-1 if axis == CONVOLUTIONS[conv.op_type] else 1 for axis in range(rank)]
+        graph.constants[conv.input[1]] = kernel * vector.reshape(shape)
+        bias = bias * vector
+    else:
+        bias = bias + vector
+    name = graph.add_constant(f"{conv.input[1]}_bias", bias.astype(np.float32))
+    if has_bias:
+        conv.input[2] = name
+    else:
+        del conv.input[2:]
+        conv.input.append(name)
+    conv.output[0] = after.output[0]
+    return True
+
+
+def quantize_biases(graph: OnnxGraph) -> None:
+    """Write the bias of each integer layer as int32 in units of input scale · kernel scale."""
+    producers = graph.producers()
+    for node in list(graph.nodes):
+        if node.op_type not in {"Conv", "ConvTranspose", "Gemm"} or len(node.input) < 3:
+            continue
+        kernel, given = producers.get(node.input[1]), _dequantized(producers, node.input[0])
+        bias = graph.constants.get(node.input[2])
+        if kernel is None or kernel.op_type != "DequantizeLinear" or given is None or bias is None:
+            continue
+        step = graph.constants[given.input[1]].astype(np.float64) * graph.constants[kernel.input[1]]
+        scale = np.asarray(step, np.float32)
+        limits = np.iinfo(np.int32)
+        integers = np.clip(np.rint(bias / scale.astype(np.float64)), limits.min, limits.max).astype(np.int32)
+        name = f"{kernel.name.removesuffix(':0')}_bias"
+        inputs = [graph.add_constant(f"{name}_int32", integers), graph.add_constant(f"{name}_scale", scale)]
+        inputs.append(graph.add_constant(f"{name}_zero", np.zeros(scale.shape, np.int32)))
+        extra = {"axis": 0} if scale.ndim else {}
+        graph.insert_before(node, helper.make_node("DequantizeLinear", inputs, [name], name, **extra))
+        node.input[2] = name
+
+
+# Ops that hand their input's numbers on, so that its scale is also theirs.
+_MOVES = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Pad"}
+
+
+def _dequantized(producers: Mapping[str, NodeProto], tensor: str) -> NodeProto | None:
+    """The DequantizeLinear from which a tensor comes, through ops that only move numbers."""
+    node = producers.get(tensor)
+    while node is not None and node.op_type in _MOVES:
+        node = producers.get(node.input[0])
+    return node if node is not None and node.op_type == "DequantizeLinear" else None
+
+
+def drop_clipped_relus(graph: OnnxGraph) -> None:
+    """Remove a Relu or Clip that only a QuantizeLinear follows which clips at least as much."""
+    consumers, producers = graph.consumers(), graph.producers()
+    gone = []
+    for node in graph.nodes:
+        takers = consumers.get(node.output[0], [])
+        if node.op_type not in {"Relu", "Clip"} or not takers or node.output[0] in graph.outputs:
+            continue
+        low, high = 0.0, np.inf
+        if node.op_type == "Clip":
+            bounds = [graph.constants.get(name) for name in node.input[1:3]]
+            if len(bounds) != 2 or bounds[0] is None or bounds[1] is None:
+                continue
+            low, high = float(bounds[0]), float(bounds[1])
+        if all(taker.op_type == "QuantizeLinear" for taker in takers) and all(
+            _covers(graph, taker, low, high) for taker in takers
+        ):
+            gone.append(node)
+            source = producers.get(node.input[0])
+            shared = len(consumers[node.input[0]]) > 1 or node.input[0] in graph.outputs
+            if source is None or shared:
+                graph.redirect(node.output[0], node.input[0])
+            else:
+                source.output[list(source.output).index(node.input[0])] = node.output[0]
+    graph.remove(gone)
+
+
+def _covers(graph: OnnxGraph, quantize: NodeProto, low: float, high: float) -> bool:
+    scale, zero = graph.constants[quantize.input[1]], graph.constants[quantize.input[2]]
+    limits = np.iinfo(zero.dtype)
+    bottom = float(scale) * (limits.min - int(zero))
+    top = float(scale) * (limits.max - int(zero))
+    return bottom >= low and top <= high * (1 + 1e-6)
+
+
+def signed_activations(graph: OnnxGraph) -> None:
+    """Turn uint8 activations into int8 ones: the same grid, every zero point 128 lower."""
+    signed: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.op_type not in {"QuantizeLinear", "DequantizeLinear"} or len(node.input) < 3:
+            continue
+        zero = graph.constants[node.input[2]]
+        if zero.dtype == np.uint8:
+            if node.input[2] not in signed:
+                shifted = (zero.astype(np.int16) - 128).astype(np.int8)
+                signed[node.input[2]] = graph.add_constant(f"{node.input[2]}_signed", shifted)
+            node.input[2] = signed[node.input[2]]
+
+
+def integer_io(graph: OnnxGraph) -> None:
+    """Take and give integers: remove each QuantizeLinear on an input and DequantizeLinear on an output."""
+    consumers = graph.consumers()
+    for value in graph.model.graph.input:
+        takers = consumers.get(value.name, [])
+        if not takers or any(taker.op_type != "QuantizeLinear" for taker in takers):
+            continue
+        zero = graph.constants[takers[0].input[2]]
+        if any(list(taker.input[1:3]) != list(takers[0].input[1:3]) for taker in takers):
+            continue
+        value.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(zero.dtype)
+        graph.remove(takers)
+        for taker in takers:
+            graph.redirect(taker.output[0], value.name)
+    producers, consumers = graph.producers(), graph.consumers()
+    for value in graph.model.graph.output:
+        node = producers.get(value.name)
+        if node is None or node.op_type != "DequantizeLinear" or consumers.get(value.name):
+            continue
+        source = producers.get(node.input[0])
+        if source is None:
+            continue
+        value.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(
+            graph.constants[node.input[2]].dtype
+        )
+        inner = node.input[0]
+        graph.remove([node])
+        source.output[0] = value.name
+        graph.redirect(inner, value.name)

@@ -1,0 +1,132 @@
+"""A Keras model, float or quantized, as one ONNX file."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from slimedge.errors import ConversionError, InputError
+from slimedge.export.tracing import Traced, Weight, quantized_layers, trace
+
+if TYPE_CHECKING:
+    import keras
+    from onnx import ModelProto
+
+OPSET = 17
+# tf2onnx's handlers read small constants (paddings, biases); larger ones only pass through.
+LARGEST_CONSTANT = 4096
+# Protocol buffers end at 2 GiB.
+LARGEST_FILE_BYTES = 2**31 - 1
+
+
+def to_onnx(
+    model: keras.Model, *, unsigned: bool = True, io: str = "float32", metadata: Mapping[str, Any] | None = None
+) -> ModelProto:
+    """Convert a model.
+
+    Args:
+        model: built; a quantized one (with `FakeQuant` layers) becomes QDQ with int8 kernels, per-channel
+            scales and int32 biases.
+        unsigned: uint8 activations, the fast pair with int8 weights on x86 with VNNI; else int8.
+        io: `float32`, or `int8` for integer inputs and outputs of a quantized model.
+        metadata: JSON values for the file's `slimedge` property.
+
+    Returns:
+        The model with Keras names and a symbolic batch.
+
+    Raises:
+        ConversionError: tf2onnx cannot convert an op.
+        InputError: integer I/O of a float model, or a file over 2 GiB.
+    """
+    layers = {layer.name for layer in model._flatten_layers()}
+    quantized = bool(quantized_layers(model))
+    if io == "int8" and not quantized:
+        raise InputError(f"model '{model.name}' is float, so it has no int8 inputs; quantize it first or use float32.")
+    traced = trace(model, batch=None, leave_out=_is_left_out)
+    if sum(weight.value.nbytes for weight in traced.left_out.values()) > LARGEST_FILE_BYTES:
+        raise InputError(f"model '{model.name}' is over ONNX's limit of 2 GiB for one file.")
+    outputs = {tensor.name: name for name, tensor in traced.function.structured_outputs.items()}
+    return _lower(traced, layers, outputs, unsigned=unsigned, io=io, metadata=dict(metadata or {}))
+
+
+def _is_left_out(weight: Weight) -> bool:
+    return weight.scale is not None or weight.value.size > LARGEST_CONSTANT
+
+
+def _lower(
+    traced: Traced,
+    layers: set[str],
+    outputs: Mapping[str, str],
+    *,
+    unsigned: bool,
+    io: str,
+    metadata: dict[str, Any],
+) -> ModelProto:
+    from slimedge.export import onnx_lowering as lowering
+    from slimedge.export.onnx_graph import OnnxGraph
+    from slimedge.export.onnx_naming import name_after_layers
+
+    graph = OnnxGraph(_convert(traced, outputs))
+    lowering.fuse_dense(graph)
+    lowering.fill_weights(graph, traced.left_out)
+    lowering.fold_affine(graph)
+    lowering.quantize_biases(graph)
+    lowering.drop_clipped_relus(graph)
+    if not unsigned:
+        lowering.signed_activations(graph)
+    name_after_layers(graph, layers, outputs)
+    metadata["inputs"] = _grids(graph, graph.inputs, "QuantizeLinear")
+    metadata["outputs"] = _grids(graph, graph.outputs, "DequantizeLinear")
+    if io == "int8":
+        lowering.integer_io(graph)
+    proto = graph.finish()
+    proto.producer_name = "slimedge"
+    proto.graph.name = "model"
+    proto.doc_string = ""
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = "slimedge", json.dumps(metadata, separators=(",", ":"))
+    return proto
+
+
+def _grids(graph: Any, names: list[str], kind: str) -> dict[str, Any]:
+    """Scale and zero point of each quantized input or output, by name; null for a float one."""
+    producers, consumers = graph.producers(), graph.consumers()
+    found: dict[str, Any] = {}
+    for name in names:
+        near = consumers.get(name, []) if kind == "QuantizeLinear" else [producers.get(name)]
+        node = next((node for node in near if node is not None and node.op_type == kind), None)
+        if node is None:
+            found[name] = None
+            continue
+        zero = graph.constants[node.input[2]]
+        found[name] = {
+            "scale": float(graph.constants[node.input[1]]),
+            "zero_point": int(zero),
+            "dtype": str(zero.dtype),
+        }
+    return found
+
+
+def _convert(traced: Traced, outputs: Mapping[str, str]) -> ModelProto:
+    import logging
+
+    import tf2onnx
+
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    function = traced.function
+    definition = function.graph.as_graph_def(add_shapes=True)
+    names = [tensor.name for tensor in function.inputs]
+    gc.collect()
+    try:
+        proto, _ = tf2onnx.convert.from_graph_def(
+            definition, name="model", input_names=names, output_names=list(outputs), opset=OPSET
+        )
+    except Exception as error:  # tf2onnx raises whatever its handlers raise
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConversionError(
+            f"tf2onnx could not convert the model to ONNX: {first}; `slimedge inspect` shows its layers, "
+            "replace the one named here or export to TFLite."
+        ) from error
+    return proto

@@ -1,0 +1,355 @@
+"""The agent: loads one model in a process of its own, feeds it, times it, and answers in JSON lines.
+
+    python agent.py BACKEND_FILE          a conversation: a request a line on stdin, an answer a line
+    python agent.py --once BACKEND_FILE   one job: stdin may end before the answer is ready
+
+Self-contained: this file, `facts.py` beside it, the backend's file, numpy and one runtime, from Python 3.8 on; so the
+same three files measure here, over SSH or on an emulated board. A crash in native code, an endless loop or too little
+memory ends this process and no other.
+
+Requests are objects with a field `do`; answers have `ok`, and where that is false `kind` (`input`, `unavailable`,
+`run`) and `message`, one sentence. A request may carry `limit_s`: the agent ends itself where it takes longer.
+
+    prepare   imports the runtime; threads
+              → facts (fields of slimedge.measurement.Environment), providers {name: why it cannot be used or null}
+    load      model, format, threads, cpus (to pin to), options (of the backend), inputs (.npz or null), batch, seed,
+              slowdown (for tests of the measuring: stretches every run by that share)
+              → load_s, first_run_s, inputs, outputs, provider, model_bytes
+    warm      window_s, warm_limit_s, tolerance → runs, seconds, stable
+    time      settle_runs, seconds, runs         → samples_ns, at least so many and for at least so long
+    predict   inputs (.npz), outputs (.npz to write), float by name → rows
+    ops       → integer, total, heavy [[name, type, is integer]], providers {provider: nodes}
+    memory    → peak_rss_bytes, model_bytes
+    measure   prepare, load, warm, time and memory in one request, for a one-shot job
+    quit
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib.util
+import json
+import os
+import select
+import signal
+import statistics
+import sys
+import threading
+import time
+from typing import Any, Callable, Dict, Iterator, List, Optional
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+if __name__ == "__main__":
+    # A script's own folder comes first on the path, where our file names would shadow other people's modules.
+    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) != os.path.dirname(os.path.realpath(__file__))]
+
+import numpy as np  # noqa: E402
+
+KINDS = {ImportError: "unavailable", ValueError: "input"}
+WARM_WINDOWS = 3
+
+
+class Agent:
+    """Answers requests for one backend and, once loaded, one model.
+
+    Args:
+        backend: what the backend's file offers (`slimedge.runtime.protocols.Backend`).
+        facts: the module `facts`.
+        clock: gives nanoseconds.
+    """
+
+    def __init__(self, backend: Any, facts: Any, clock: Callable[[], int] = time.perf_counter_ns) -> None:
+        self._backend = backend
+        self._facts = facts
+        self._clock = clock
+        self._model: Any = None
+        self._feeds: Dict[str, Any] = {}
+        self._run: Callable[[], Any] = lambda: None
+        self._earlier_peak = 0
+        self._model_bytes: Optional[int] = None
+
+    def answer(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        """Do what a request asks; an error is an answer, too."""
+        try:
+            return {"ok": True, **getattr(self, "do_" + request["do"])(request)}
+        except MemoryError:
+            return {"ok": False, "kind": "run", "message": "it ran out of memory"}
+        except Exception as error:  # noqa: BLE001 - whatever a runtime throws becomes an answer
+            kind = next((kind for base, kind in KINDS.items() if isinstance(error, base)), "run")
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            return {"ok": False, "kind": kind, "message": lines[0] if kind == "run" else " ".join(lines)}
+
+    def do_prepare(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        self._backend.prepare()
+        facts = self._facts.environment(request["threads"], tuple(self._backend.packages))
+        return {"facts": facts, "providers": self._backend.providers()}
+
+    def do_load(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        if request.get("cpus") and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, request["cpus"])  # before any pool of threads, which inherits it
+        self._backend.prepare()
+        before = self._reset_peak()
+        begin = self._clock()
+        self._model = self._backend.load(
+            request["model"], request["format"], threads=request["threads"], **request.get("options", {})
+        )
+        loaded = self._clock()
+        self._feeds = self._timing_feeds(request)
+        self._run = self._model.bind(self._feeds)
+        bound = self._clock()
+        self._run()
+        ran = self._clock()
+        after = _status_bytes("VmHWM")
+        if before is not None and after is not None:
+            self._model_bytes = after - before
+        if request.get("slowdown"):
+            self._run = self._stretched(self._run, request["slowdown"])
+        return {
+            "load_s": (loaded - begin) / 1e9,
+            "first_run_s": (ran - bound) / 1e9,
+            "inputs": self._model.inputs,
+            "outputs": self._model.outputs,
+            "provider": self._model.provider,
+            "model_bytes": self._model_bytes,
+        }
+
+    def do_warm(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        """Run in windows until the medians of the last few lie together, or the time is up."""
+        begin = self._clock()
+        runs = 0
+        medians: List[float] = []
+        while True:
+            samples = self._sample(request["window_s"], 1)
+            runs += len(samples)
+            medians = [*medians, statistics.median(samples)][-WARM_WINDOWS:]
+            stable = len(medians) == WARM_WINDOWS and max(medians) <= min(medians) * (1 + request["tolerance"])
+            seconds = (self._clock() - begin) / 1e9
+            if stable or seconds >= request["warm_limit_s"]:
+                return {"runs": runs, "seconds": seconds, "stable": stable}
+
+    def do_time(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        for _ in range(request["settle_runs"]):  # another process has just used the caches
+            self._run()
+        return {"samples_ns": self._sample(request["seconds"], request["runs"])}
+
+    def do_predict(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        feeds = self._native(_arrays(request["inputs"]))
+        rows = len(next(iter(feeds.values())))
+        pieces = [self._model.run(piece) for piece in self._batches(feeds, rows)]
+        outputs = {}
+        for spec in self._model.outputs:
+            name = spec["name"]
+            if any(piece[name].ndim == 0 for piece in pieces):
+                raise ValueError("output '{}' has no batch: its first size must be the batch's.".format(name))
+            outputs[name] = dequantize(np.concatenate([piece[name] for piece in pieces])[:rows], spec)
+        np.savez(request["outputs"], **outputs)
+        return {"rows": rows}
+
+    def do_ops(self, _request: Dict[str, Any]) -> Dict[str, Any]:
+        return dict(self._model.ops(self._feeds))
+
+    def do_memory(self, _request: Dict[str, Any]) -> Dict[str, Any]:
+        return {"peak_rss_bytes": self._peak(), "model_bytes": self._model_bytes}
+
+    def do_measure(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        answer: Dict[str, Any] = {}
+        for part in ("prepare", "load", "warm", "time", "memory"):
+            answer.update(getattr(self, "do_" + part)(request))
+        return answer
+
+    def _sample(self, seconds: float, runs: int) -> List[int]:
+        """Time runs one by one, at least so many and for at least so long, in nanoseconds."""
+        clock, run = self._clock, self._run
+        samples: List[int] = []
+        gc.collect()
+        gc.disable()  # a collection would be timed as the model's
+        try:
+            deadline = clock() + int(seconds * 1e9)
+            while True:
+                begin = clock()
+                run()
+                end = clock()
+                samples.append(end - begin)
+                if end >= deadline and len(samples) >= runs:
+                    return samples
+        finally:
+            gc.enable()
+
+    def _stretched(self, run: Callable[[], Any], share: float) -> Callable[[], Any]:
+        clock = self._clock
+
+        def slower() -> Any:
+            begin = clock()
+            result = run()
+            end = clock()
+            until = end + int((end - begin) * share)
+            while clock() < until:
+                pass
+            return result
+
+        return slower
+
+    def _timing_feeds(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        batch = self._fixed_batch() or request["batch"]
+        if request.get("inputs"):
+            arrays = _arrays(request["inputs"])
+            feeds = {name: np.resize(array, (batch, *array.shape[1:])) for name, array in arrays.items()}
+        else:
+            generator = np.random.default_rng(request["seed"])
+            feeds = {spec["name"]: _random(spec, batch, generator) for spec in self._model.inputs}
+        return self._native(feeds)
+
+    def _native(self, arrays: Dict[str, Any]) -> Dict[str, Any]:
+        """Check arrays against the inputs and give them as the file takes them."""
+        feeds = {}
+        for spec in self._model.inputs:
+            name, shape = spec["name"], spec["shape"]
+            if name not in arrays:
+                raise ValueError(
+                    "input '{}' is missing; the model takes {} and was given {}.".format(
+                        name, _names(self._model.inputs), ", ".join(sorted(arrays)) or "nothing"
+                    )
+                )
+            array = arrays[name]
+            fits = array.ndim == len(shape) and all(
+                size in (None, given) for size, given in zip(shape[1:], array.shape[1:])
+            )
+            if not fits or not len(array):
+                raise ValueError(
+                    "input '{}' takes the shape {} and was given {}.".format(
+                        name, tuple(["batch", *shape[1:]]), array.shape
+                    )
+                )
+            feeds[name] = quantize(array, spec)
+        if len({len(array) for array in feeds.values()}) > 1:
+            raise ValueError(
+                "the inputs must have as many examples each; they have {}.".format(
+                    ", ".join("{} {}".format(name, len(array)) for name, array in feeds.items())
+                )
+            )
+        return feeds
+
+    def _fixed_batch(self) -> Optional[int]:
+        return next((spec["shape"][0] for spec in self._model.inputs if spec["shape"]), None)
+
+    def _batches(self, feeds: Dict[str, Any], rows: int) -> Iterator[Dict[str, Any]]:
+        """Cut rows to the batch that the file is fixed to; the last one is filled up with its last example."""
+        size = self._fixed_batch() or rows
+        for start in range(0, rows, size):
+            piece = {name: array[start : start + size] for name, array in feeds.items()}
+            missing = start + size - rows
+            if missing > 0:
+                piece = {name: np.concatenate([a, np.repeat(a[-1:], missing, 0)]) for name, a in piece.items()}
+            yield piece
+
+    def _reset_peak(self) -> Optional[int]:
+        """Start a new peak, so that a model's memory can be told from its runtime's; None where that cannot be done."""
+        self._earlier_peak = self._peak() or 0
+        try:
+            with open("/proc/self/clear_refs", "w") as file:
+                file.write("5")
+        except OSError:
+            return None
+        return _status_bytes("VmRSS")
+
+    def _peak(self) -> Optional[int]:
+        # Not getrusage: what it calls our peak includes that of the process that started us, before exec.
+        peak = _status_bytes("VmHWM")
+        return None if peak is None else max(peak, self._earlier_peak)
+
+
+def quantize(array: Any, spec: Dict[str, Any]) -> Any:
+    """Give numbers as an input takes them: q = clip(round(x / scale) + zero_point)."""
+    dtype = np.dtype(spec["dtype"])
+    if spec.get("scale") is None:
+        return np.ascontiguousarray(array, dtype=dtype)
+    limits = np.iinfo(dtype)
+    steps = np.rint(np.asarray(array, np.float32) / np.float32(spec["scale"])) + spec["zero_point"]
+    return np.ascontiguousarray(np.clip(steps, limits.min, limits.max).astype(dtype))
+
+
+def dequantize(array: Any, spec: Dict[str, Any]) -> Any:
+    """Give an output's numbers as float32: x = scale · (q - zero_point); one without a scale stays as it is."""
+    if spec.get("scale") is None:
+        return array
+    return (array.astype(np.float32) - np.float32(spec["zero_point"])) * np.float32(spec["scale"])
+
+
+def _random(spec: Dict[str, Any], batch: int, generator: Any) -> Any:
+    shape = (batch, *(size or 1 for size in spec["shape"][1:]))
+    if np.dtype(spec["dtype"]).kind == "f" or spec.get("scale") is not None:
+        return generator.random(shape, dtype=np.float32)
+    return generator.integers(0, 2, shape)  # indices, say, that any embedding has
+
+
+def _arrays(path: str) -> Dict[str, Any]:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _names(specs: List[Dict[str, Any]]) -> str:
+    return ", ".join("'{}'".format(spec["name"]) for spec in specs)
+
+
+def _status_bytes(field: str) -> Optional[int]:
+    try:
+        with open("/proc/self/status") as file:
+            for line in file:
+                if line.startswith(field + ":"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
+def _from_file(path: str, name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("{} is not a Python file.".format(path))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _end_with_parent() -> None:
+    """End as soon as nobody can ask any more, even in the middle of a run; sleeps in the kernel until then."""
+    poll = select.poll()
+    poll.register(0, 0)  # a hang-up is reported without being asked for
+
+    def wait() -> None:
+        poll.poll()
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="agent.py")
+    parser.add_argument("--once", action="store_true")
+    parser.add_argument("backend")
+    arguments = parser.parse_args()
+    # Runtimes print to stdout, from C too; the answers go where only we write.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    if not arguments.once and hasattr(select, "poll"):
+        _end_with_parent()
+    backend = _from_file(arguments.backend, "slimedge_agent_backend").BACKEND
+    agent = Agent(backend, _from_file(os.path.join(HERE, "facts.py"), "slimedge_agent_facts"))
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["do"] == "quit":
+            return
+        if hasattr(signal, "setitimer"):  # its default action ends the process, native code or not
+            signal.setitimer(signal.ITIMER_REAL, request.get("limit_s", 0))
+        answers.write(json.dumps(agent.answer(request)) + "\n")
+        answers.flush()
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        if arguments.once:
+            return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""The runtimes that open a model file, one file each; a new one is that file and a line here."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from slimedge.registry import Registry
+
+BACKENDS = Registry(
+    "backend",
+    {
+        "reference": "slimedge.runtime.backends.reference:BACKEND",
+        "ort": "slimedge.runtime.backends.ort:BACKEND",
+        "litert": "slimedge.runtime.backends.litert:BACKEND",
+    },
+)
+
+
+def backend_file(name: str) -> Path:
+    """Give the file that an agent loads a backend from.
+
+    Raises:
+        InputError: there is no such backend.
+    """
+    return Path(inspect.getfile(type(BACKENDS[name])))

@@ -1,0 +1,200 @@
+"""LiteRT, the former TensorFlow Lite: runs `.tflite` on the CPU, through XNNPACK where it has a kernel.
+
+Travels with the agent: standard library, numpy and ai-edge-litert only, from Python 3.8 on.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, List, Optional, Tuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from slimedge.artifact import Artifact
+    from slimedge.runtime.protocols import Session
+
+INTEGER_TYPES = {"INT4", "INT8", "UINT8", "INT16", "INT32"}
+BORDER_OPS = {"QUANTIZE", "DEQUANTIZE"}
+HEAVY_OPS = {
+    "BATCH_MATMUL",
+    "BIDIRECTIONAL_SEQUENCE_LSTM",
+    "BIDIRECTIONAL_SEQUENCE_RNN",
+    "CONV_2D",
+    "CONV_3D",
+    "CONV_3D_TRANSPOSE",
+    "DEPTHWISE_CONV_2D",
+    "FULLY_CONNECTED",
+    "LSTM",
+    "RNN",
+    "SVDF",
+    "TRANSPOSE_CONV",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    "UNIDIRECTIONAL_SEQUENCE_RNN",
+}
+
+
+class LiteRT:
+    """The backend `litert`; it has no options."""
+
+    name: ClassVar[str] = "litert"
+    formats: ClassVar[Tuple[str, ...]] = ("tflite",)
+    packages: ClassVar[Tuple[str, ...]] = ("ai-edge-litert", "numpy")
+
+    def missing(self) -> Optional[str]:
+        """Give why this cannot run here, or None."""
+        if importlib.util.find_spec("ai_edge_litert") is None:
+            return "ai-edge-litert is not installed; pip install ai-edge-litert"
+        return None
+
+    def open(self, artifact: Artifact, /, *, threads: int, **options: Any) -> AbstractContextManager[Session]:
+        """Open a model in a process of its own."""
+        from slimedge.runtime.sessions import open_session
+
+        return open_session(self.name, artifact, threads=threads, options=options)
+
+    def prepare(self) -> None:
+        """Import the runtime, in the agent."""
+        import ai_edge_litert.interpreter  # noqa: F401
+
+    def providers(self) -> Dict[str, Optional[str]]:
+        """Give what this build runs on, in the agent."""
+        return {"cpu": None}
+
+    def load(self, path: str, _format: str, *, threads: int, provider: str = "cpu", **_options: Any) -> LiteRTModel:
+        """Load a model, in the agent."""
+        if provider != "cpu":
+            raise ValueError("LiteRT has no delegate '{}' here; it has cpu.".format(provider))
+        return LiteRTModel(path, threads)
+
+
+class LiteRTModel:
+    """A loaded model; see `slimedge.runtime.protocols.LoadedModel`."""
+
+    def __init__(self, path: str, threads: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        with open(path, "rb") as file:
+            self._content = file.read()  # by path, a cut file ends the process in some of LiteRT's entry points
+        try:
+            self._interpreter = Interpreter(model_content=self._content, num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+            raise ValueError(
+                "LiteRT cannot load {}: {}; export the model again, or check that the file is whole.".format(
+                    os.path.basename(path), reason
+                )
+            ) from error
+        self._signature, inputs, outputs = self._bindings()
+        self._inputs, self._outputs = inputs, outputs
+        self.inputs = [_spec(name, detail) for name, detail in inputs.items()]
+        self.outputs = [_spec(name, detail) for name, detail in outputs.items()]
+        delegated = any(op["op_name"] == "DELEGATE" for op in self._interpreter._get_ops_details())  # noqa: SLF001
+        self.provider = "xnnpack" if delegated else "cpu"
+
+    def run(self, feeds: Dict[str, Any]) -> Dict[str, Any]:
+        """Give the outputs by name as the file has them."""
+        outputs = self.bind(feeds)()
+        return outputs if isinstance(outputs, dict) else dict(zip(self._outputs, outputs))
+
+    def bind(self, feeds: Dict[str, Any]) -> Callable[[], Any]:
+        """Give a call that writes the inputs, runs once and reads every output.
+
+        The signature's runner resizes and allocates in every call; where the signature is the main graph, its tensors
+        are bound by the signature's names once and the interpreter is called without it.
+        """
+        if self._signature is not None:
+            runner = self._interpreter.get_signature_runner(self._signature)
+            return lambda: runner(**feeds)
+        interpreter = self._interpreter
+        pairs = [(self._inputs[name]["index"], value) for name, value in feeds.items()]
+        for index, value in pairs:
+            if list(interpreter._get_tensor_details(index, 0)["shape"]) != list(value.shape):  # noqa: SLF001
+                interpreter.resize_tensor_input(index, value.shape)
+                interpreter.allocate_tensors()
+        outputs = [detail["index"] for detail in self._outputs.values()]
+        set_tensor, invoke, get_tensor = interpreter.set_tensor, interpreter.invoke, interpreter.get_tensor
+
+        def run() -> List[Any]:
+            for index, value in pairs:
+                set_tensor(index, value)
+            invoke()
+            return [get_tensor(index) for index in outputs]
+
+        return run
+
+    def ops(self, _feeds: Dict[str, Any]) -> Dict[str, Any]:
+        """Count the ops in the file; see `count_ops`."""
+        return {**count_ops(self._content), "providers": {self.provider: count_ops(self._content)["total"]}}
+
+    def _bindings(self) -> Tuple[Optional[str], Dict[str, Any], Dict[str, Any]]:
+        """Give inputs and outputs by signature name, and the signature where only its runner can run it."""
+        signatures = self._interpreter.get_signature_list()
+        main_in = {detail["name"]: detail for detail in self._interpreter.get_input_details()}
+        main_out = {detail["name"]: detail for detail in self._interpreter.get_output_details()}
+        if not signatures:
+            return None, main_in, main_out
+        name = "serving_default" if "serving_default" in signatures else next(iter(signatures))
+        runner = self._interpreter.get_signature_runner(name)
+        is_main = runner._subgraph_index == 0  # noqa: SLF001
+        return None if is_main else name, runner.get_input_details(), runner.get_output_details()
+
+
+def count_ops(content: bytes) -> Dict[str, Any]:
+    """Count the ops of a file's main graph, which LiteRT runs as they stand.
+
+    An op counts as integer where every tensor of data that it takes and gives is a quantized integer: 4, 8 or 16 bits,
+    or 32 for a bias. Integers without a scale (shapes, axes, indices) are not data. QUANTIZE and DEQUANTIZE do not
+    count. An op with integer weights and float activations is not integer here, though LiteRT may quantize those on
+    the fly.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    builtins = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
+    types = {value: name for name, value in vars(schema.TensorType).items() if name.isupper()}
+    graph = model.Subgraphs(0)
+    integer, heavy = 0, []
+    for index in range(graph.OperatorsLength()):
+        op = graph.Operators(index)
+        code = model.OperatorCodes(op.OpcodeIndex())
+        kind = builtins[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+        tensors = [graph.Tensors(i) for i in _numbers(op.InputsAsNumpy()) + _numbers(op.OutputsAsNumpy()) if i >= 0]
+        data = [types[t.Type()] for t in tensors if _is_data(t, types)]
+        is_integer = kind not in BORDER_OPS and bool(data) and set(data) <= INTEGER_TYPES
+        integer += is_integer
+        if kind in HEAVY_OPS:
+            output = graph.Tensors(int(op.Outputs(0))).Name() or b""
+            heavy.append((output.decode(errors="replace"), kind, is_integer))
+    return {"integer": integer, "total": graph.OperatorsLength(), "heavy": heavy}
+
+
+def _is_data(tensor: Any, types: Dict[int, str]) -> bool:
+    if types[tensor.Type()].startswith("FLOAT"):
+        return True
+    quantization = tensor.Quantization()
+    return quantization is not None and quantization.ScaleLength() > 0
+
+
+def _numbers(array: Any) -> List[int]:
+    return [int(number) for number in np.atleast_1d(array)]
+
+
+def _spec(name: str, detail: Dict[str, Any]) -> Dict[str, Any]:
+    scales = detail["quantization_parameters"]["scales"]
+    quantized = len(scales) == 1
+    sizes = detail.get("shape_signature", detail["shape"])
+    return {
+        "name": name,
+        "shape": [int(size) if size >= 0 else None for size in (sizes if len(sizes) else detail["shape"])],
+        "dtype": np.dtype(detail["dtype"]).name,
+        "scale": float(scales[0]) if quantized else None,
+        "zero_point": int(detail["quantization_parameters"]["zero_points"][0]) if quantized else None,
+    }
+
+
+BACKEND = LiteRT()

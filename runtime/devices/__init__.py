@@ -1,0 +1,7 @@
+"""The places where a model is run and timed, one file each; a new one is that file and a line here."""
+
+from __future__ import annotations
+
+from slimedge.registry import Registry
+
+DEVICES = Registry("device", {"local": "slimedge.runtime.devices.local:Local"})

@@ -1,0 +1,141 @@
+"""What a backend, a session, an agent and a device promise; everything else in `runtime/` is written against these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimedge.artifact import Artifact, TensorSpec
+from slimedge.measurement import Environment, Measurement
+from slimedge.runtime.targets import Target
+
+
+class Session(Protocol):
+    """An open model that takes and gives float32 by Keras names, whatever the types in the file."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    provider: str
+
+    def predict(self, inputs: Mapping[str, NDArray[Any]], /) -> dict[str, NDArray[np.float32]]:
+        """Run a batch of any size.
+
+        Args:
+            inputs: (batch, …) by input name.
+
+        Returns:
+            (batch, …) by output name, in Keras order.
+        """
+
+
+class LoadedModel(Protocol):
+    """A model in the agent's process. Specs are dicts with the fields of `TensorSpec`; arrays have the file's types."""
+
+    inputs: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+    provider: str
+
+    def run(self, feeds: dict[str, Any], /) -> dict[str, Any]:
+        """Give the outputs by name."""
+
+    def bind(self, feeds: dict[str, Any], /) -> Callable[[], object]:
+        """Give a call that writes the inputs, runs once and reads every output: what latency means."""
+
+    def ops(self, feeds: dict[str, Any], /) -> dict[str, Any]:
+        """Give `integer`, `total`, `heavy` and `providers`; see `slimedge.runtime.ops.OpCounts`."""
+
+
+class Backend(Protocol):
+    """One runtime. Its file travels with the agent and must import without slimedge.
+
+    Attributes:
+        name: in the registry.
+        formats: that it opens.
+        packages: distributions whose versions belong to a measurement.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def formats(self) -> tuple[str, ...]: ...
+    @property
+    def packages(self) -> tuple[str, ...]: ...
+
+    def missing(self) -> str | None:
+        """Give why it cannot run here and what to do, or None; imports nothing heavy."""
+
+    def open(self, artifact: Artifact, /, *, threads: int, **options: Any) -> AbstractContextManager[Session]:
+        """Open a model; native code runs in a process of its own."""
+
+    def prepare(self) -> None:
+        """In the agent: import the runtime."""
+
+    def providers(self) -> Mapping[str, str | None]:
+        """In the agent, prepared: execution providers or delegates worth naming, and why one cannot be used or None."""
+
+    def load(self, path: str, format: str, /, *, threads: int, **options: Any) -> LoadedModel:  # noqa: A002
+        """In the agent: load a model.
+
+        Raises:
+            ValueError: a file or option that cannot be used; one sentence for the user.
+            ImportError: a provider that is not here or does not run the whole model; one sentence for the user.
+        """
+
+
+class Agent(Protocol):
+    """A conversation with a fresh process that runs one backend; see `runtime/agent.py` for the requests."""
+
+    def ask(self, do: str, /, **fields: Any) -> dict[str, Any]:
+        """Send a request and wait for its answer.
+
+        Raises:
+            InputError, UnavailableError, RunError: what the agent answered, or how it ended.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One file to be timed on one target.
+
+    Attributes:
+        artifact: the file.
+        target: where.
+        threads: of the runtime, and processors that the process is pinned to.
+        options: of the backend, beside the target's provider (`allow_fallback`, `trust`).
+        inputs: `.npz` with arrays by input name; None gives seeded random numbers.
+        batch: examples in one run, where the file leaves that open.
+        warm_s: longest warm-up.
+        seconds: least time to measure.
+        runs: least number of runs to measure.
+        limit_s: after which the agent is ended.
+    """
+
+    artifact: Artifact
+    target: Target
+    threads: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Path | None = None
+    batch: int = 1
+    warm_s: float = 1.0
+    seconds: float = 1.0
+    runs: int = 30
+    limit_s: float = 600.0
+
+
+class Device(Protocol):
+    """A place where a model is run and timed."""
+
+    def measure(self, job: Job, /) -> Measurement:
+        """Time one file alone, in a process of its own."""
+
+    def start(self, backend: str, /, *, limit_s: float) -> AbstractContextManager[Agent]:
+        """Start an agent to talk with, so that several can take turns."""
+
+    def environment(self, threads: int, packages: tuple[str, ...], /) -> Environment:
+        """Describe the place."""

@@ -1,0 +1,106 @@
+"""Run a command line: exit statuses, one sentence an error, and no noise from the libraries underneath."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from slimedge.errors import SlimedgeError
+
+TRACEBACK = "SLIMEDGE_TRACEBACK"
+USAGE = 2
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `slimedge` and exit: 0 done, 1 a goal or check failed, 2 bad usage or input, 130 interrupted.
+
+    Args:
+        arguments: without the program's name; those of the process where they are not given.
+    """
+    _calm_libraries()
+    with _terminated_as_exit():
+        status = run(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(status)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and give its exit status; errors are told on stderr."""
+    from typer import Abort, Exit
+    from typer.exceptions import TyperException
+
+    from slimedge.cli.app import command
+
+    try:
+        with command().make_context("slimedge", list(arguments) or ["--help"]) as context:
+            context.command.invoke(context)
+        sys.stdout.flush()
+    except Exit as request:
+        return request.exit_code
+    except TyperException as error:
+        return _fail(_usage(error), USAGE)
+    except SlimedgeError as error:
+        return _fail(str(error), error.exit_code, error)
+    except (KeyboardInterrupt, Abort):
+        return _fail("interrupted; nothing half-written is left.", INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; keep Python from failing on its last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except MemoryError as error:
+        return _fail("this machine ran out of memory; use a smaller batch or less data.", USAGE, error)
+    except Exception as error:  # the last resort of a program that shows no tracebacks
+        lines = str(error).strip().splitlines() or ["no message"]
+        sentence = f"an unexpected {type(error).__name__} ({lines[0]}); set {TRACEBACK}=1 to see where it arose."
+        return _fail(sentence, USAGE, error)
+    return 0
+
+
+def _fail(sentence: str, status: int, error: BaseException | None = None) -> int:
+    if error is not None and os.environ.get(TRACEBACK):
+        import traceback
+
+        traceback.print_exception(error)
+    print(f"slimedge: {sentence}", file=sys.stderr)
+    return status
+
+
+def _usage(error: Exception) -> str:
+    """Say in one sentence what is wrong with the command line, and where the right one is shown."""
+    message = getattr(error, "format_message", error.__str__)()
+    sentence = " ".join(message.split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "slimedge"
+    return f"{sentence[:1].lower()}{sentence[1:]}; see '{path} --help'."
+
+
+def _calm_libraries() -> None:
+    """Keep the native libraries' logs and other packages' warnings from the user; what is set already is kept.
+
+    Reads nothing and imports nothing: it has to come before TensorFlow does.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if not sys.warnoptions and not os.environ.get(TRACEBACK):
+        warnings.simplefilter("ignore")
+
+
+@contextmanager
+def _terminated_as_exit() -> Iterator[None]:
+    """Let a polite end (SIGTERM) unwind like Ctrl-C does, so that temporary files and processes go."""
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
