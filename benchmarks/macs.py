@@ -94,6 +94,9 @@ def _count(
 ) -> int | None:
     """Count one call; None where it multiplies in a way that cannot be counted."""
     kind = next((kind for kind in kinds if kind in _FORMULAS or kind in _FREE), None)
+    if kind == "FakeQuantWeights":
+        inner = config["layer"]
+        return _count((inner["class_name"],), inner["config"], weights, inputs, output)
     if kind == "TimeDistributed":
         inner = config["layer"]
         steps = output[0]
@@ -104,6 +107,8 @@ def _count(
     if kind is None or kind in _FREE:
         multiplies = kind is None and any(len(shape) > 1 for _, shape in weights)
         return None if multiplies else 0
+    if kind == "EinsumDense":
+        output = ()  # where the user leaves sizes open that the inputs tell
     known = (*inputs, output)
     if any(size is None for shape in known for size in shape):
         return None
@@ -184,7 +189,8 @@ _FORMULAS: dict[str, Callable[[_Call], int | None]] = {
         ("AdditiveAttention", "Dot", "Einsum", "Tensordot", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
         lambda _: None,
     ),
-    "TimeDistributed": lambda _: None,
+    # Wrappers, which `_count` looks into.
+    **dict.fromkeys(("TimeDistributed", "FakeQuantWeights"), lambda _: None),
 }
 _FREE = frozenset(
     ("BatchNormalization", "Embedding", "GroupNormalization", "LayerNormalization", "Normalization", "PReLU")

@@ -234,6 +234,22 @@ def kernel_scale(
     return np.asarray(scale if floor is None else np.maximum(scale, floor), np.float32)
 
 
+def snapped_bias(
+    bias: NDArray[np.float32], input_scale: float, kernel_scale: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Round a bias to what the runtimes' int32 bias can hold: multiples of input scale · kernel scale.
+
+    Without it the Keras graph and the files differ at each rounding tie that the bias decides.
+
+    Args:
+        bias: float32, shape (channels,).
+        input_scale: of the layer's input.
+        kernel_scale: one per channel, any rank.
+    """
+    unit = np.float64(input_scale) * kernel_scale.astype(np.float64).reshape(-1)
+    return np.asarray(np.rint(bias / unit) * unit, np.float32)
+
+
 def _wrapped_kernels(
     graph: Graph, placement: Placement, grids: Mapping[int, tuple[float, float, float]]
 ) -> dict[Layer, Layer]:
@@ -241,26 +257,27 @@ def _wrapped_kernels(
 
     from slimedge.fake_quant import FakeQuantWeights
 
-    input_scale: dict[Layer, float] = {}
+    input_scales: dict[Layer, list[float]] = {}
     for node in graph.nodes:
         if node.layer in placement.kernels:
-            scale = grids[placement.groups[node.inputs[0]]][2]
-            input_scale[node.layer] = min(scale, input_scale.get(node.layer, scale))
+            input_scales.setdefault(node.layer, []).append(grids[placement.groups[node.inputs[0]]][2])
     wrapped = {}
     for layer, axes in placement.kernels.items():
         inner = layer.type.from_config(dict(layer.config))  # type: ignore[attr-defined]
-        scales = []
+        scales: dict[str, NDArray[np.float32]] = {}
+        weights = dict(layer.weights)
         for name, kept in axes.items():
-            kernel = layer.weight(name)
-            assert kernel is not None, "a rule names only weights that the layer has"
-            floor = _bias_floor(kernel, kept, layer.weight("bias"), input_scale[layer])
-            scales.append((f"{name}_scale", kernel_scale(kernel, kept, floor)))
+            kernel = weights[name]
+            floor = _bias_floor(kernel, kept, layer.weight("bias"), min(input_scales[layer]))
+            scales[f"{name}_scale"] = kernel_scale(kernel, kept, floor)
+        if "bias" in weights and len(input_scales[layer]) == 1:
+            weights["bias"] = snapped_bias(weights["bias"], input_scales[layer][0], scales["kernel_scale"])
         config: dict[str, Any] = {
             "name": layer.name,
             "layer": keras.saving.serialize_keras_object(inner),
             "axes": {name: list(kept) for name, kept in axes.items()},
         }
-        wrapped[layer] = Layer(FakeQuantWeights, config, (*scales, *layer.weights))
+        wrapped[layer] = Layer(FakeQuantWeights, config, (*scales.items(), *weights.items()))
     return wrapped
 
 

@@ -233,6 +233,20 @@ def signed_activations(graph: OnnxGraph) -> None:
             node.input[2] = signed[node.input[2]]
 
 
+def unsigned_kernels(graph: OnnxGraph) -> None:
+    """Turn int8 kernels into uint8 ones with zero point 128: the same grid, and no x86 kernel saturates on it."""
+    for node in graph.nodes:
+        if node.op_type != "DequantizeLinear" or node.input[0] not in graph.constants:
+            continue
+        values, zero = graph.constants[node.input[0]], graph.constants[node.input[2]]
+        if values.dtype == np.int8:
+            shifted = (values.astype(np.int16) + 128).astype(np.uint8)
+            node.input[0] = graph.add_constant(f"{node.input[0]}_unsigned", shifted)
+            node.input[2] = graph.add_constant(
+                f"{node.input[2]}_unsigned", np.full(zero.shape, 128, np.uint8)
+            )
+
+
 def integer_io(graph: OnnxGraph) -> None:
     """Take and give integers: remove each QuantizeLinear on an input and DequantizeLinear on an output."""
     consumers = graph.consumers()

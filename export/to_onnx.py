@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 OPSET = 17
+# Types of activations and kernels. The numbers are the same in all three; what differs is which instructions run them:
+# u8s8 is the fast pair on x86 with VNNI, but saturates without it; u8u8 is exact on every CPU; s8s8 suits Arm.
+INTEGERS = ("u8s8", "u8u8", "s8s8")
 # tf2onnx's handlers read small constants (paddings, biases); larger ones only pass through.
 LARGEST_CONSTANT = 4096
 # Protocol buffers end at 2 GiB.
@@ -22,14 +25,18 @@ LARGEST_FILE_BYTES = 2**31 - 1
 
 
 def to_onnx(
-    model: keras.Model, *, unsigned: bool = True, io: str = "float32", metadata: Mapping[str, Any] | None = None
+    model: keras.Model,
+    *,
+    integers: str = "u8s8",
+    io: str = "float32",
+    metadata: Mapping[str, Any] | None = None,
 ) -> ModelProto:
     """Convert a model.
 
     Args:
         model: built; a quantized one (with `FakeQuant` layers) becomes QDQ with int8 kernels, per-channel
             scales and int32 biases.
-        unsigned: uint8 activations, the fast pair with int8 weights on x86 with VNNI; else int8.
+        integers: types of activations and kernels, a name in `INTEGERS`.
         io: `float32`, or `int8` for integer inputs and outputs of a quantized model.
         metadata: JSON values for the file's `slimedge` property.
 
@@ -48,7 +55,14 @@ def to_onnx(
     if sum(weight.value.nbytes for weight in traced.left_out.values()) > LARGEST_FILE_BYTES:
         raise InputError(f"model '{model.name}' is over ONNX's limit of 2 GiB for one file.")
     outputs = {tensor.name: name for name, tensor in traced.function.structured_outputs.items()}
-    return _lower(traced, layers, outputs, unsigned=unsigned, io=io, metadata=dict(metadata or {}))
+    return _lower(traced, layers, outputs, integers=integers, io=io, metadata=dict(metadata or {}))
+
+
+def grids_of(proto: ModelProto) -> dict[str, Any]:
+    """Give scale, zero point and dtype of each quantized input and output of a converted model, by name."""
+    text = next(entry.value for entry in proto.metadata_props if entry.key == "slimedge")
+    metadata = json.loads(text)
+    return {**metadata["inputs"], **metadata["outputs"]}
 
 
 def _is_left_out(weight: Weight) -> bool:
@@ -60,7 +74,7 @@ def _lower(
     layers: set[str],
     outputs: Mapping[str, str],
     *,
-    unsigned: bool,
+    integers: str,
     io: str,
     metadata: dict[str, Any],
 ) -> ModelProto:
@@ -74,8 +88,10 @@ def _lower(
     lowering.fold_affine(graph)
     lowering.quantize_biases(graph)
     lowering.drop_clipped_relus(graph)
-    if not unsigned:
+    if integers == "s8s8":
         lowering.signed_activations(graph)
+    elif integers == "u8u8":
+        lowering.unsigned_kernels(graph)
     name_after_layers(graph, layers, outputs)
     metadata["inputs"] = _grids(graph, graph.inputs, "QuantizeLinear")
     metadata["outputs"] = _grids(graph, graph.outputs, "DequantizeLinear")

@@ -69,7 +69,7 @@ class AgentProcess:
         return self._process.pid
 
     def ask(self, do: str, /, **fields: Any) -> dict[str, Any]:
-        """Send a request and wait for its answer; see `slimedge.runtime.protocols.Agent`."""
+        """Send a request and wait for its answer."""
         self.send(do, **fields)
         return self.receive()
 

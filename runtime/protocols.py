@@ -92,7 +92,13 @@ class Agent(Protocol):
     """A conversation with a fresh process that runs one backend; see `runtime/agent.py` for the requests."""
 
     def ask(self, do: str, /, **fields: Any) -> dict[str, Any]:
-        """Send a request and wait for its answer.
+        """Send a request and wait for its answer."""
+
+    def send(self, do: str, /, **fields: Any) -> None:
+        """Send a request without waiting, so that several agents can get ready at once."""
+
+    def receive(self) -> dict[str, Any]:
+        """Wait for the answer to what was sent.
 
         Raises:
             InputError, UnavailableError, RunError: what the agent answered, or how it ended.

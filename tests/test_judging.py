@@ -36,7 +36,9 @@ def variant(**fields: object) -> Variant:
     return Variant("after", "onnx", "ort", "cpu", **fields)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("answers", "latency", "size"), itertools.product(ANSWERS, LATENCIES, SIZES))
+@pytest.mark.parametrize(
+    ("answers", "latency", "size"), list(itertools.product(ANSWERS, LATENCIES, SIZES))
+)
 def test_the_verdict_adds_up_its_three_axes(answers, latency, size):
     after = variant(accuracy_delta=ANSWERS[answers], speedup=LATENCIES[latency], file_bytes=SIZES[size])
     gains = (answers, latency, size).count(Direction.BETTER)

@@ -1,1 +1,18 @@
-"""The bundled demo: a trained model, a sample of its data, and their licence."""
+"""The bundled demo: two small trained classifiers and a sample of Fashion-MNIST (MIT, Zalando SE)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slimedge.data import Data
+
+FOLDER = Path(__file__).resolve().parent
+SAMPLE = "fashion_mnist_sample.npz"
+MODEL = "resnet8.keras"
+# Where Debian's package dataset-fashion-mnist puts the full set.
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+
+
+def load() -> tuple[Path, Data]:
+    """Give the path of the bundled ResNet-8 and the sample: 1,000 training and 2,000 test images, labelled."""
+    return FOLDER / MODEL, Data.load(FOLDER / SAMPLE, scale="1/255")

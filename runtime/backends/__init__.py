@@ -23,4 +23,4 @@ def backend_file(name: str) -> Path:
     Raises:
         InputError: there is no such backend.
     """
-    return Path(inspect.getfile(type(BACKENDS[name])))
+    return Path(inspect.getfile(type(BACKENDS[name]))).resolve()

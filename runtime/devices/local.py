@@ -14,7 +14,7 @@ from slimedge.runtime.agent_process import AgentProcess
 from slimedge.runtime.backends import BACKENDS, backend_file
 from slimedge.runtime.protocols import Job
 
-_AGENT = Path(__file__).parent.parent / "agent.py"
+_AGENT = Path(__file__).resolve().parent.parent / "agent.py"
 
 
 class Local:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -46,20 +46,20 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A model file, identified by its content.
+    """A model file, identified by its content: two are equal when their bytes are, wherever they lie.
 
     Attributes:
         path: where it lies.
         format: what it is.
-        sha256: of the file, in hexadecimal.
+        sha256: of the file (of an ONNX file's external weights as well), in hexadecimal.
         inputs: in Keras order.
         outputs: in Keras order.
         lineage: the steps that led here, oldest first; empty when the file does not say.
     """
 
-    path: Path
-    format: Format
+    path: Path = field(compare=False)
+    format: Format = field(compare=False)
     sha256: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    lineage: tuple[Step, ...] = ()
+    inputs: tuple[TensorSpec, ...] = field(compare=False)
+    outputs: tuple[TensorSpec, ...] = field(compare=False)
+    lineage: tuple[Step, ...] = field(default=(), compare=False)

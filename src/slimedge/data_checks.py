@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from slimedge.artifact import TensorSpec
 from slimedge.errors import InputError
 from slimedge.source import UNNAMED, Array, Column, Indices
 
-OVERRIDE = 'if it is meant so, pass --no-range-checks (checks="types" in Python)'
+OVERRIDE = 'pass --no-range-checks (checks="types" in Python) if it is meant so'
 """How to overrule the checks that can only guess."""
 
 _IMAGE_CHANNELS = frozenset({1, 3, 4})
@@ -81,27 +82,30 @@ def fit_shape(column: Column, spec: TensorSpec, n: int) -> tuple[int, ...] | Non
     given, wanted = column.shape, spec.shape[1:]
     if _fits(given, wanted):
         return None
-    sizes = tuple(size for size in given if size is not None)
-    if len(sizes) == len(given):
-        if _fits((*sizes, 1), wanted):
-            return (*sizes, 1)
-        if sizes[-1:] == (1,) and _fits(sizes[:-1], wanted):
-            return sizes[:-1]
-        if len(wanted) == 1 and len(sizes) > 1 and wanted[0] == int(np.prod(sizes)):
-            return (int(np.prod(sizes)),)
+    if _fits((*given, 1), wanted):
+        return (*given, 1)
+    if given[-1:] == (1,) and _fits(given[:-1], wanted):
+        return given[:-1]
+    if len(given) > 1 and wanted == (math.prod(given),):
+        return wanted
     raise InputError(
         f"input '{spec.name}' takes examples of shape {_shape(wanted)}, and those given are "
         f"{_shape(given)}: {_shape_remedy(given, wanted, n)}."
     )
 
 
-def _shape_remedy(given: tuple[int | None, ...], wanted: tuple[int | None, ...], n: int) -> str:
+def _shape_remedy(given: tuple[int, ...], wanted: tuple[int | None, ...], n: int) -> str:
     array = "the array"
     if _fits((n, *given), wanted):
         return f"{array} is one example without a batch axis; give it one with x[np.newaxis]"
+    if _fits(given[1:], wanted):
+        return (
+            "there is an axis too many in front; if these are batches, take them apart (batched=True for a "
+            "tf.data.Dataset)"
+        )
     if len(given) == len(wanted) and len(given) >= 2 and _fits((*given[1:], given[0]), wanted):
         return "its channels come first and the model wants them last; turn it with np.moveaxis(x, 1, -1)"
-    if len(given) == len(wanted) and len(given) >= 2 and _fits((given[-1], *given[:-1]), wanted):
+    if _channels_last(given) and _channels_first(wanted):
         return "its channels come last and the model wants them first; turn it with np.moveaxis(x, -1, 1)"
     if len(given) == 2 and len(wanted) == 3 and wanted[-1] in _IMAGE_CHANNELS and _fits(given, wanted[:2]):
         return (
@@ -112,11 +116,19 @@ def _shape_remedy(given: tuple[int | None, ...], wanted: tuple[int | None, ...],
         return f"an example has {_axes(len(given))} and the model wants {_axes(len(wanted))}; reshape it"
     names = ("height", "width", "channels") if len(wanted) == 3 else ("",) * len(wanted)
     wrong = [
-        f"axis {axis}{f' ({name})' if name else ''} is {'not fixed' if g is None else g} and must be {w}"
+        f"axis {axis}{f' ({name})' if name else ''} is {g} and must be {w}"
         for axis, (g, w, name) in enumerate(zip(given, wanted, names, strict=True), start=1)
         if w not in {None, g}
     ]
     return f"{', '.join(wrong)}; give examples of the model's size"
+
+
+def _channels_first(shape: tuple[int | None, ...]) -> bool:
+    return len(shape) == 3 and shape[0] in _IMAGE_CHANNELS and shape[-1] not in _IMAGE_CHANNELS
+
+
+def _channels_last(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and shape[-1] in _IMAGE_CHANNELS and shape[0] not in _IMAGE_CHANNELS
 
 
 def check_dtype(column: Column, spec: TensorSpec) -> None:
@@ -125,7 +137,7 @@ def check_dtype(column: Column, spec: TensorSpec) -> None:
     Raises:
         InputError: another kind of number, or no numbers at all.
     """
-    given, wanted = column.dtype, _numpy_type(spec)
+    given, wanted = column.dtype, numpy_type(spec)
     what = f"input '{spec.name}' takes {spec.dtype}, and the array is"
     if given.kind == "O":
         raise InputError(
@@ -148,7 +160,12 @@ def check_dtype(column: Column, spec: TensorSpec) -> None:
             )
 
 
-def _numpy_type(spec: TensorSpec) -> np.dtype[Any]:
+def numpy_type(spec: TensorSpec) -> np.dtype[Any]:
+    """Give the NumPy type to feed an input with; float32 stands in for bfloat16.
+
+    Raises:
+        InputError: the input takes no numbers.
+    """
     try:
         return np.dtype(spec.dtype)
     except TypeError as error:
@@ -161,7 +178,7 @@ def _numpy_type(spec: TensorSpec) -> np.dtype[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What the values of one input are like; each is None where it was not looked at.
+    """What the values of one input are like.
 
     Attributes:
         n: examples seen.
@@ -171,7 +188,9 @@ class Values:
         not_finite: examples with NaN or infinity.
         first_not_finite: row of the first of those.
         constant: whether all examples are equal.
-        correlation: greatest correlation of neighbouring pixels in any of the first images.
+        correlation: greatest correlation of neighbouring pixels in any of the first images, None where
+            it was not looked at.
+        first: the first example.
     """
 
     n: int = 0
@@ -182,43 +201,42 @@ class Values:
     first_not_finite: int | None = None
     constant: bool = True
     correlation: float | None = None
+    first: Array | None = field(default=None, repr=False)
 
 
-def look_at(batches: Iterable[tuple[Indices, Array]]) -> Values:
-    """Sum up the values of one input in one pass.
+_NOTHING = Values()
+
+
+def look_at(rows: Indices, values: Array, before: Values = _NOTHING) -> Values:
+    """Add a batch to the summary of an input's values.
 
     Args:
-        batches: rows of the source and their values (k, …), after scaling.
+        rows: (k,) where these examples lie in the source.
+        values: (k, …) after scaling, k ≥ 1.
+        before: the summary of the batches before.
 
     Returns:
-        The summary.
+        The summary of all of them.
     """
-    seen = Values()
-    first: Array | None = None
-    for rows, values in batches:
-        if not len(values):
-            continue
-        if first is None:
-            first = values[0]
-        flat = values.reshape(len(values), -1)
-        finite = np.isfinite(flat)
-        good = flat if finite.all() else flat[finite]
-        bad = np.flatnonzero(~finite.all(axis=1))
-        images = values[: max(0, _IMAGES_LOOKED_AT - seen.n)] if values.ndim == 4 else values[:0]
-        seen = replace(
-            seen,
-            n=seen.n + len(values),
-            low=min(seen.low, float(good.min())) if good.size else seen.low,
-            high=max(seen.high, float(good.max())) if good.size else seen.high,
-            whole=seen.whole and bool((good == np.round(good)).all()),
-            not_finite=seen.not_finite + len(bad),
-            first_not_finite=int(rows[bad[0]])
-            if len(bad) and seen.first_not_finite is None
-            else seen.first_not_finite,
-            constant=seen.constant and values.shape[1:] == first.shape and bool((values == first).all()),
-            correlation=_largest(seen.correlation, neighbour_correlation(images)) if len(images) else seen.correlation,
-        )
-    return seen
+    first = values[0] if before.first is None else before.first
+    flat = values.reshape(len(values), -1)
+    finite = np.isfinite(flat)
+    good = flat if finite.all() else flat[finite]
+    bad = np.flatnonzero(~finite.all(axis=1))
+    first_bad = int(rows[bad[0]]) if len(bad) else None
+    wanted = max(0, _IMAGES_LOOKED_AT - before.n)
+    images = values[:wanted][finite[:wanted].all(axis=1)]
+    return Values(
+        n=before.n + len(values),
+        low=min(before.low, float(good.min())) if good.size else before.low,
+        high=max(before.high, float(good.max())) if good.size else before.high,
+        whole=before.whole and bool((good == np.round(good)).all()),
+        not_finite=before.not_finite + len(bad),
+        first_not_finite=first_bad if before.first_not_finite is None else before.first_not_finite,
+        constant=before.constant and bool((values == first).all()),
+        correlation=_largest(before.correlation, neighbour_correlation(images)),
+        first=first,
+    )
 
 
 def _largest(a: float | None, b: float | None) -> float | None:
@@ -239,7 +257,7 @@ def neighbour_correlation(images: Array) -> float | None:
         The greatest of the n, each the mean of the horizontal and the vertical Pearson correlation;
         None where images are too small or plain to tell.
     """
-    if images.ndim != 4 or noise_level(images.shape[1:3]) is None:
+    if images.ndim != 4 or not len(images) or noise_level(images.shape[1:3]) is None:
         return None
     _, height, width, _ = images.shape
     top, left = max(0, height - _PATCH) // 2, max(0, width - _PATCH) // 2
@@ -275,7 +293,7 @@ def noise_level(size: Sequence[int]) -> float | None:
     return None if pixels < 150 else max(0.1, 5 / float(np.sqrt(pixels)))
 
 
-def check_finite(values: Values, name: str) -> None:
+def check_finite(values: Values, spec: TensorSpec) -> None:
     """Check that there is no NaN and no infinity.
 
     Raises:
@@ -283,8 +301,8 @@ def check_finite(values: Values, name: str) -> None:
     """
     if values.not_finite:
         raise InputError(
-            f"input '{name}' holds NaN or infinity in {values.not_finite:,} of {values.n:,} examples looked at, "
-            f"first in example {values.first_not_finite}; clean the data or leave those examples out."
+            f"input '{spec.name}' holds NaN or infinity in {values.not_finite:,} of {values.n:,} examples "
+            f"looked at, first in example {values.first_not_finite}; clean the data or leave those examples out."
         )
 
 
@@ -293,7 +311,6 @@ def check_values(
     spec: TensorSpec,
     *,
     dtype: np.dtype[Any],
-    shape: Sequence[int],
     raw_wanted: bool,
     scale: float | None,
 ) -> None:
@@ -303,7 +320,6 @@ def check_values(
         values: their summary, after scaling.
         spec: the model's input.
         dtype: of the array before scaling.
-        shape: of one example.
         raw_wanted: whether the model takes pixels in 0…255 and scales them itself.
         scale: what the values were multiplied with.
 
@@ -313,43 +329,44 @@ def check_values(
     what = f"input '{spec.name}'"
     if values.constant and values.n > 1:
         raise InputError(
-            f"all {values.n:,} examples looked at of {what} are equal; give real data, or, {OVERRIDE}."
+            f"all {values.n:,} examples looked at of {what} are equal; give real data, or {OVERRIDE}."
         )
+    shape = () if values.first is None else values.first.shape
     level = noise_level(shape) if len(shape) == 3 else None
     if level is not None and values.correlation is not None and values.correlation < level:
         raise InputError(
             f"{what} looks like random noise: neighbouring pixels are unrelated in every image; ranges "
-            f"calibrated on noise are wrong, so give real images, or, {OVERRIDE}."
+            f"calibrated on noise are wrong, so give real images, or {OVERRIDE}."
         )
-    if np.dtype(_numpy_type(spec)).kind != "f":
+    if np.dtype(numpy_type(spec)).kind != "f":
         return
     image = _is_image(shape, values)
     if raw_wanted:
         if image and scale is not None and values.high <= 1:
             raise InputError(
                 f"{what} was scaled to {_range(values)}, and the model scales pixels in 0…255 itself; leave "
-                f"--scale (scale= in Python) out, or, {OVERRIDE}."
+                f"--scale (scale= in Python) out, or {OVERRIDE}."
             )
-        if image and -1 <= values.low and values.high <= 1:
+        if image and values.low >= -1 and values.high <= 1:
             raise InputError(
                 f"{what} lies in {_range(values)}, and the model scales pixels in 0…255 itself; give the raw "
-                f"pixels, as --scale 255 (scale=255 in Python) makes of 0…1, or, {OVERRIDE}."
+                f"pixels, as --scale 255 (scale=255 in Python) makes of 0…1, or {OVERRIDE}."
             )
         return
     if dtype == np.uint8 and scale is None and values.high > 1:
         raise InputError(
-            f"{what} holds raw bytes in {_range(values)}, and the model does not scale them itself; pass --scale "
-            f'1/255 (scale="1/255" in Python), or what it was trained with, or, {OVERRIDE}.'
+            f"{what} holds raw bytes in {_range(values)}, and the model does not scale them itself; pass "
+            f'--scale 1/255 (scale="1/255" in Python), or what it was trained with, or {OVERRIDE}.'
         )
     if image and values.low >= 0 and _DARKEST_BYTES < values.high <= 255:
         raise InputError(
-            f"{what} lies in {_range(values)}, as raw pixels do, and the model does not scale them itself; pass "
-            f'--scale 1/255 (scale="1/255" in Python), or what it was trained with, or, {OVERRIDE}.'
+            f"{what} lies in {_range(values)}, as raw pixels do, and the model does not scale them itself; "
+            f'pass --scale 1/255 (scale="1/255" in Python), or what it was trained with, or {OVERRIDE}.'
         )
     if image and scale is not None and scale < 0.1 and values.low >= 0 and values.high <= 1.001 * scale:
         raise InputError(
             f"{what} lies in {_range(values)} after --scale {scale:.6g}: it was scaled twice; leave --scale "
-            f"(scale= in Python) out, or, {OVERRIDE}."
+            f"(scale= in Python) out, or {OVERRIDE}."
         )
 
 
@@ -367,7 +384,7 @@ def check_integers(values: Values, spec: TensorSpec) -> None:
     Raises:
         InputError: fractions, or numbers that the type does not hold.
     """
-    wanted = _numpy_type(spec)
+    wanted = numpy_type(spec)
     if wanted.kind not in "iu":
         return
     limits = np.iinfo(wanted)
@@ -382,7 +399,7 @@ def _range(values: Values) -> str:
     return f"{values.low:.4g}…{values.high:.4g}"
 
 
-def _fits(given: Sequence[int | None], wanted: Sequence[int | None]) -> bool:
+def _fits(given: Sequence[int], wanted: Sequence[int | None]) -> bool:
     return len(given) == len(wanted) and all(w in {None, g} for g, w in zip(given, wanted, strict=True))
 
 

@@ -78,10 +78,9 @@ def check_labels(labels: Array | Mapping[str, Array], outputs: Sequence[TensorSp
         >>> probabilities = TensorSpec("probabilities", (None, 10), "float32")
         >>> check_labels(np.array([3, 9]), [probabilities])
         {'probabilities': array([3, 9])}
-        >>> check_labels(np.array([3, 10]), [probabilities])
+        >>> check_labels(np.array([3, 10]), [probabilities])  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        slimedge.errors.InputError: the labels go from 3 to 10, and output 'probabilities' has 10 classes,
-        0…9; count classes from 0, so subtract 1, if yours begin with 1.
+        slimedge.errors.InputError: the labels go from 3 to 10, and output 'probabilities' has 10 classes...
     """
     named = labels if isinstance(labels, Mapping) else {UNNAMED_LABELS: labels}
     known = {spec.name: spec for spec in outputs}
@@ -98,7 +97,9 @@ def check_labels(labels: Array | Mapping[str, Array], outputs: Sequence[TensorSp
         elif name in known:
             spec = known[name]
         else:
-            raise InputError(f"there are labels for '{name}', and the model's outputs are {', '.join(known)}.")
+            raise InputError(
+                f"there are labels for '{name}', and the model's outputs are {', '.join(known)}; rename them."
+            )
         matched[spec.name] = _fitted(array, spec)
     return matched
 
@@ -114,8 +115,8 @@ def _fitted(labels: Array, output: TensorSpec) -> Array:
     whole = labels.ndim == len(shape) and bool((labels == np.round(labels)).all())
     remedy = "turn classes into integers with .astype('int64')" if whole else "give targets of that shape"
     raise InputError(
-        f"the labels are {labels.dtype} of shape {('n', *labels.shape[1:])}, and output '{output.name}' gives "
-        f"{('n', *shape)}; {remedy}.".replace("'n'", "n")
+        f"the labels are {labels.dtype} of shape {_shape(labels.shape[1:])}, and output '{output.name}' "
+        f"gives {_shape(shape)}; {remedy}."
     )
 
 
@@ -126,8 +127,8 @@ def _fitted_classes(labels: Array, output: TensorSpec) -> Array:
         if _fits(labels.shape[1:], shape):
             return labels.astype(np.float32)
         raise InputError(
-            f"the labels have shape {('n', *labels.shape[1:])}, and output '{output.name}' gives "
-            f"{('n', *shape)}; give one class for each of its rows.".replace("'n'", "n")
+            f"the labels have shape {_shape(labels.shape[1:])}, and output '{output.name}' gives "
+            f"{_shape(shape)}; give one class for each of its rows."
         )
     classes = shape[-1]
     if classes == 1:
@@ -144,6 +145,10 @@ def _fitted_classes(labels: Array, output: TensorSpec) -> Array:
             f"0…{classes - 1}; {remedy}."
         )
     return labels
+
+
+def _shape(sizes: Sequence[int | None]) -> str:
+    return f"({', '.join(['n', *('any' if size is None else str(size) for size in sizes)])})"
 
 
 def _fits(given: Sequence[int], wanted: Sequence[int | None]) -> bool:

@@ -1,90 +1,34 @@
-"""What a model file says about itself: the steps that led to it, and its names in Keras order.
-
-Every format keeps one JSON text under the key `slimedge`: a `.keras` file in its metadata.json, ONNX in
-metadata_props, TFLite in a metadata buffer.
-"""
+"""The steps that led to a Keras model, kept beside the model object; saving writes them into the file."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from slimedge.artifact import Step
 
-KEY = "slimedge"
+if TYPE_CHECKING:
+    import keras
+
+# Not an attribute of the model: Keras tracks, saves and locks those.
+_LINEAGES: WeakKeyDictionary[keras.Model, tuple[Step, ...]] = WeakKeyDictionary()
 
 
-@dataclass(frozen=True, slots=True)
-class Notes:
-    """What slimedge wrote into a model file.
+def lineage_of(model: keras.Model) -> tuple[Step, ...]:
+    """Give the steps that led to a model, oldest first; empty where none are known."""
+    return _LINEAGES.get(model, ())
 
-    Attributes:
+
+def with_lineage(model: keras.Model, lineage: Sequence[Step]) -> keras.Model:
+    """Note the steps that led to a model, in place of those noted before.
+
+    Args:
+        model: any; it is not changed.
         lineage: the steps, oldest first.
-        inputs: names in Keras order; empty where the file does not say.
-        outputs: names in Keras order; empty where the file does not say.
-        more: other facts, by name (calibration, for instance).
+
+    Returns:
+        The same model.
     """
-
-    lineage: tuple[Step, ...] = ()
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
-    more: Mapping[str, Any] | None = None
-
-
-def to_json(
-    lineage: Sequence[Step], *, inputs: Sequence[str] = (), outputs: Sequence[str] = (), **more: Any
-) -> str:
-    """Give the text that is kept in the file.
-
-    Args:
-        lineage: the steps, oldest first; their settings hold JSON values only.
-        inputs: names in Keras order.
-        outputs: names in Keras order.
-        more: other JSON values, by name.
-
-    Example:
-        >>> to_json([Step("prune", {"sparsity": 0.5})], outputs=["logits"])
-        '{"lineage": [{"name": "prune", "settings": {"sparsity": 0.5}}], "inputs": [], "outputs": ["logits"]}'
-    """
-    steps = [{"name": step.name, "settings": dict(step.settings)} for step in lineage]
-    return json.dumps({"lineage": steps, "inputs": list(inputs), "outputs": list(outputs), **more})
-
-
-def from_json(text: str | bytes | None) -> Notes:
-    """Read the notes of a file; what is not there, or is not ours, is left empty.
-
-    Args:
-        text: what `to_json` gave, None where the file has no notes.
-
-    Example:
-        >>> from_json(to_json([Step("prune", {"sparsity": 0.5})])).lineage
-        (Step(name='prune', settings={'sparsity': 0.5}),)
-    """
-    try:
-        notes = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        return Notes()
-    if not isinstance(notes, dict):
-        return Notes()
-    steps = notes.pop("lineage", None)
-    inputs, outputs = notes.pop("inputs", None), notes.pop("outputs", None)
-    return Notes(
-        lineage=tuple(
-            Step(step["name"], step["settings"])
-            for step in (steps if isinstance(steps, list) else [])
-            if isinstance(step, dict)
-            and isinstance(step.get("name"), str)
-            and isinstance(step.get("settings"), dict)
-        ),
-        inputs=_names(inputs),
-        outputs=_names(outputs),
-        more=notes or None,
-    )
-
-
-def _names(names: Any) -> tuple[str, ...]:
-    if isinstance(names, list) and all(isinstance(name, str) for name in names):
-        return tuple(names)
-    return ()
+    _LINEAGES[model] = tuple(lineage)
+    return model

@@ -61,7 +61,7 @@ def _is_scaled(model: Any, tensor: Any) -> bool:
 
 def _consumers(model: Any, tensor: Any) -> Iterator[tuple[Any, Any]]:
     # Keras has no public way from a tensor to its consumers; a layer's nodes are the graph's edges.
-    for operation in getattr(model, "operations", None) or getattr(model, "layers", ()):
+    for operation in model.operations if hasattr(model, "operations") else model.layers:
         for node in getattr(operation, "_inbound_nodes", ()):
             if any(given is tensor for given in node.input_tensors):
                 yield operation, node
@@ -71,9 +71,7 @@ def _scales(model: Any, operation: Any, node: Any, tensor: Any) -> bool:
     kind = type(operation).__name__
     if getattr(operation, "inputs", None) and getattr(operation, "layers", None):
         inner = [
-            mine
-            for given, mine in zip(node.input_tensors, operation.inputs, strict=False)
-            if given is tensor
+            mine for given, mine in zip(node.input_tensors, operation.inputs, strict=False) if given is tensor
         ]
         return any(_is_scaled(operation, mine) for mine in inner)
     if kind == "Rescaling":

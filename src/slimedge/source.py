@@ -48,11 +48,11 @@ class Column:
     """One array of a source.
 
     Attributes:
-        shape: of one example; None where examples differ.
+        shape: of one example.
         dtype: of the elements.
     """
 
-    shape: tuple[int | None, ...]
+    shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
 
@@ -209,7 +209,7 @@ class JoinedSource(Source):
     def read(self, indices: Indices) -> dict[str, Array]:
         """Give the rows in the order asked for, whichever part holds them."""
         rows = {
-            name: np.empty((len(indices), *(size or 0 for size in column.shape)), column.dtype)
+            name: np.empty((len(indices), *column.shape), column.dtype)
             for name, column in self.columns.items()
         }
         start = 0
@@ -242,16 +242,20 @@ def join(parts: Mapping[str, Source], wanted: str | None, origin: str) -> Source
     return parts[wanted]
 
 
-def no_parts(options: Options, origin: str) -> None:
-    """Refuse `part=` for a source that has none.
+def refuse(options: Options, origin: str, *names: str) -> None:
+    """Refuse options that say nothing about a source, rather than ignore them.
+
+    Args:
+        options: what the user said.
+        origin: what the user gave, for the message.
+        names: of the options that do not fit.
 
     Raises:
-        InputError: a part was asked for.
+        InputError: one of them was set.
     """
-    if options.part is not None:
-        raise InputError(
-            f"{origin} has no parts, so part='{options.part}' cannot be taken from it; leave part= out."
-        )
+    for name in names:
+        if getattr(options, name) is not None:
+            raise InputError(f"{name}={getattr(options, name)!r} does not go with {origin}; leave it out.")
 
 
 def _listed(source: Source) -> str:

@@ -8,7 +8,7 @@ from slimedge.errors import InputError
 from slimedge.source import Array, Indices
 
 
-def shuffled(n: int, seed: int) -> Indices:
+def shuffled(n: int, seed: int | tuple[int, ...]) -> Indices:
     """Give 0…n-1 in an order that depends on the seed alone.
 
     numpy keeps the raw stream of a bit generator the same for ever, while the methods of its
@@ -18,11 +18,11 @@ def shuffled(n: int, seed: int) -> Indices:
         >>> shuffled(5, seed=0).tolist() == shuffled(5, seed=0).tolist()
         True
     """
-    keys = np.random.PCG64(seed).random_raw(n) if n else np.empty(0, np.uint64)
-    return np.argsort(np.asarray(keys), kind="stable").astype(np.int64)
+    keys = np.asarray(np.random.PCG64(seed).random_raw(n), np.uint64)
+    return np.argsort(keys, kind="stable").astype(np.int64)
 
 
-def chosen(pool: Indices, n: int, classes: Array | None, seed: int) -> Indices:
+def chosen(pool: Indices, n: int, classes: Array | None, seed: tuple[int, ...]) -> Indices:
     """Choose n rows of a pool at random, each class with its share (within one example).
 
     Args:
@@ -41,13 +41,13 @@ def chosen(pool: Indices, n: int, classes: Array | None, seed: int) -> Indices:
         by_class = order[np.argsort(classes[order], kind="stable")]
         # Every m/n-th of the rows sorted by class: systematic sampling, in exact integers.
         picked = by_class[(2 * np.arange(n, dtype=np.int64) + 1) * len(pool) // (2 * n)]
-        picked = picked[shuffled(n, seed)]
+        picked = picked[shuffled(n, (*seed, n))]
     else:
         picked = order[:n]
     return pool[picked]
 
 
-def count_of(amount: float, available: int, name: str) -> int:
+def count_of(amount: object, available: int, name: str) -> int:
     """Turn a count or a fraction into a count.
 
     Args:

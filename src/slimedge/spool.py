@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -19,9 +19,7 @@ IN_MEMORY_BYTES = 2**30
 _PIECE_BYTES = 2**22
 
 
-def filled(
-    shape: Sequence[int], dtype: np.dtype[Any], read: Callable[[int], bytes], origin: str
-) -> Array:
+def filled(shape: Sequence[int], dtype: np.dtype[Any], read: Callable[[int], bytes], origin: str) -> Array:
     """Give an array of the promised size, filled from a stream of which no more than that is read.
 
     Args:
@@ -37,10 +35,17 @@ def filled(
         InputError: the stream ends early, or the array is larger than the free disk.
     """
     size = math.prod(shape) * dtype.itemsize
-    if size <= IN_MEMORY_BYTES:
-        buffer = np.empty(size, np.uint8)
-    else:
-        buffer = _in_a_file(size, origin)
+    if size > IN_MEMORY_BYTES:
+        return _kept_in_a_file(size, read, origin).view(dtype).reshape(shape)
+    buffer = np.empty(size, np.uint8)
+    done = 0
+    for piece in _pieces(size, read, origin):
+        buffer[done : done + len(piece)] = np.frombuffer(piece, np.uint8)
+        done += len(piece)
+    return buffer.view(dtype).reshape(shape)
+
+
+def _pieces(size: int, read: Callable[[int], bytes], origin: str) -> Iterator[bytes]:
     done = 0
     while done < size:
         piece = read(min(_PIECE_BYTES, size - done))
@@ -49,12 +54,11 @@ def filled(
                 f"{origin} is cut short: it promises {size:,} bytes of data and holds {done:,}; "
                 "copy or download it again."
             )
-        buffer[done : done + len(piece)] = np.frombuffer(piece, np.uint8)
         done += len(piece)
-    return buffer.view(dtype).reshape(shape)
+        yield piece
 
 
-def _in_a_file(size: int, origin: str) -> Array:
+def _kept_in_a_file(size: int, read: Callable[[int], bytes], origin: str) -> Array:
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     if size > free:
@@ -62,8 +66,10 @@ def _in_a_file(size: int, origin: str) -> Array:
             f"{origin} promises {size:,} bytes of data, and {folder} has room for {free:,}; give a smaller "
             "file, or set TMPDIR to a folder with more room."
         )
-    with tempfile.TemporaryFile() as file:
-        return np.memmap(file, np.uint8, "w+", shape=(size,))
+    spool = Spool(origin, "data")
+    for piece in _pieces(size, read, origin):
+        spool.append(np.frombuffer(piece, np.uint8))
+    return spool.array()
 
 
 class Spool:
@@ -77,7 +83,7 @@ class Spool:
     def __init__(self, origin: str, name: str) -> None:
         self._origin = origin
         self._name = name
-        self._file: IO[bytes] = tempfile.TemporaryFile()
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by array()
         self._shape: tuple[int, ...] = ()
         self._dtype: np.dtype[Any] = np.dtype(np.float32)
         self.rows = 0
@@ -92,8 +98,8 @@ class Spool:
             self._shape, self._dtype = rows.shape[1:], rows.dtype
         elif (rows.shape[1:], rows.dtype) != (self._shape, self._dtype):
             raise InputError(
-                f"the examples of {self._origin} differ: {self._name} is {self._shape} {self._dtype} first and "
-                f"{rows.shape[1:]} {rows.dtype} at example {self.rows}; give all of them one shape and type."
+                f"the examples of {self._origin} differ: {self._name} is {self._shape} {self._dtype} first "
+                f"and {rows.shape[1:]} {rows.dtype} at example {self.rows}; give all one shape and type."
             )
         try:
             self._file.write(np.ascontiguousarray(rows).data)

@@ -24,8 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: without the program's name; those of the process where they are not given.
     """
-    _calm_libraries()
-    with _terminated_as_exit():
+    with _calm_libraries(), _terminated_as_exit():
         status = run(sys.argv[1:] if arguments is None else arguments)
     sys.exit(status)
 
@@ -79,17 +78,31 @@ def _usage(error: Exception) -> str:
     return f"{sentence[:1].lower()}{sentence[1:]}; see '{path} --help'."
 
 
-def _calm_libraries() -> None:
-    """Keep the native libraries' logs and other packages' warnings from the user; what is set already is kept.
+@contextmanager
+def _calm_libraries() -> Iterator[None]:
+    """Keep the native libraries' logs and other packages' warnings from the user.
 
-    Reads nothing and imports nothing: it has to come before TensorFlow does.
+    TensorFlow's first lines come before any of its settings is read, so descriptor 2 itself goes nowhere, and what we
+    say goes to a copy of it. It has to be done before TensorFlow is imported, and is not done where the user wants
+    to see everything.
     """
+    if os.environ.get(TRACEBACK):
+        yield
+        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    if not sys.warnoptions and not os.environ.get(TRACEBACK):
+    if not sys.warnoptions:
         warnings.simplefilter("ignore")
+    sys.stderr.flush()
+    before, ours = sys.stderr, os.dup(2)
+    with open(os.devnull, "wb") as nowhere, open(ours, "w", buffering=1, errors="backslashreplace") as told:
+        os.dup2(nowhere.fileno(), 2)
+        sys.stderr = told
+        try:
+            yield
+        finally:
+            sys.stderr = before
+            os.dup2(ours, 2)
 
 
 @contextmanager

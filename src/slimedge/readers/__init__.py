@@ -1,7 +1,8 @@
-"""Data readers: each knows a kind of source when it sees one, and opens it; a new one is one file and one line."""
+"""Data readers: each knows its kind of source and opens it; a new one is one file and one line here."""
 
 from __future__ import annotations
 
+import os
 from typing import Any, Protocol
 
 from slimedge.errors import InputError
@@ -57,5 +58,5 @@ def open_source(given: Any, options: Options) -> Source:
         reader: Reader = READERS[name]()
         if reader.knows(given):
             return reader.open(given, options)
-    shown = given if isinstance(given, str) else f"a {type(given).__name__}"
+    shown = given if isinstance(given, str | os.PathLike) else f"an object of type {type(given).__name__}"
     raise InputError(f"data cannot be read from {shown}; give {ALLOWED}.")

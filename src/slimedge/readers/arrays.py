@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from slimedge.errors import InputError
-from slimedge.source import UNNAMED_LABELS, Array, ArraySource, Facts, Options, Source, join, no_parts
+from slimedge.source import UNNAMED_LABELS, Array, ArraySource, Facts, Options, Source, join, refuse
 
 _ORIGIN = "the data"
 _LABELS = "y"
@@ -29,7 +29,7 @@ class ArraysReader:
                 for part, pair in zip(("train", "test"), given, strict=True)
             }
             return join(parts, options.part, _ORIGIN)
-        no_parts(options, _ORIGIN)
+        refuse(options, _ORIGIN, "part", *(() if isinstance(given, Mapping) else ("labels",)))
         if isinstance(given, tuple):
             return _pair(given, options, _ORIGIN)
         if isinstance(given, Mapping):
@@ -121,8 +121,8 @@ def as_array(given: Any, name: str) -> Array:
         return np.asarray(given)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"'{name}' is a {type(given).__name__} that does not make one array ({first_line(error)}); give rows "
-            "of one shape, as np.stack(rows).astype('float32') makes them."
+            f"'{name}' is a {type(given).__name__} that does not make one array ({first_line(error)}); give "
+            "rows of one shape, as np.stack(rows).astype('float32') makes them."
         ) from error
 
 

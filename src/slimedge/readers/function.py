@@ -61,7 +61,9 @@ def _function(given: str) -> Any:
         names = [n for n in vars(module) if callable(getattr(module, n)) and not n.startswith("_")]
         close = difflib.get_close_matches(name, names, n=1)
         hint = f"; did you mean '{close[0]}'" if close else ""
-        raise InputError(f"the module {module_name} has no function '{name}'{hint}; name one that gives the data.")
+        raise InputError(
+            f"the module {module_name} has no function '{name}'{hint}; name one that gives the data."
+        )
     function = getattr(module, name)
     if not callable(function):
         raise InputError(f"{given} is a {type(function).__name__}; name a function that gives the data.")

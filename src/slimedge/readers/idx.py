@@ -11,13 +11,13 @@ import re
 import struct
 import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
 from slimedge.errors import InputError
 from slimedge.readers.arrays import first_line
-from slimedge.source import UNNAMED_LABELS, Array, ArraySource, Facts, Options, Source, join
+from slimedge.source import UNNAMED_LABELS, Array, ArraySource, Facts, Options, Source, join, refuse
 from slimedge.spool import filled
 
 _NAME = re.compile(r"(?P<set>.*?)(?P<part>train|t10k|test)-(?P<what>images|labels)[-.]idx\d-ubyte(?:\.gz)?")
@@ -35,12 +35,13 @@ class IdxReader:
 
     def open(self, given: Path, options: Options) -> Source:
         """Unpack the images (1 byte a pixel) into memory, or map them where they are not compressed."""
+        refuse(options, str(given), "labels")
         files = _files(given)
         sets = {name for name, _, _ in files}
         if len(sets) > 1:
             raise InputError(
-                f"{given} holds {len(sets)} data sets ({', '.join(sorted(sets))}); put the files of one into a "
-                "folder of its own."
+                f"{given} holds {len(sets)} data sets ({', '.join(sorted(sets))}); put the files of one into "
+                "a folder of its own."
             )
         parts: dict[str, Source] = {}
         for part in ("train", "test"):
@@ -48,7 +49,9 @@ class IdxReader:
             if "images" in paths:
                 parts[part] = _part(paths, options)
         if not parts:
-            raise InputError(f"{given} holds IDX labels and no images; add train-images-idx3-ubyte.gz beside them.")
+            raise InputError(
+                f"{given} holds IDX labels and no images; add train-images-idx3-ubyte.gz beside them."
+            )
         return join(parts, options.part, str(given))
 
 
@@ -86,17 +89,16 @@ def read_idx(path: Path) -> Array:
     Raises:
         InputError: it is no IDX file, is damaged, or its length is not what its header promises.
     """
-    packed = path.suffix == ".gz"
     try:
-        with gzip.open(path) if packed else path.open("rb") as file:
+        with _opened(path) as file:
             shape = _shape(file, path)
-            if not packed:
+            if path.suffix != ".gz":
                 return _mapped(path, shape, file.tell())
             array = filled(shape, np.dtype(np.uint8), file.read, str(path))
             if file.read(1):
                 raise InputError(
-                    f"{path} holds more than the {math.prod(shape):,} bytes that its header promises; copy or "
-                    "download it again."
+                    f"{path} holds more than the {math.prod(shape):,} bytes that its header promises; copy "
+                    "or download it again."
                 )
             return array
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -105,6 +107,10 @@ def read_idx(path: Path) -> Array:
         ) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
 def _shape(file: IO[bytes], path: Path) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from slimedge.errors import InputError
 from slimedge.readers.arrays import first_line
-from slimedge.source import UNNAMED_LABELS, Array, Column, Facts, Indices, Options, Source
+from slimedge.source import UNNAMED_LABELS, Array, Column, Facts, Indices, Options, Source, refuse
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,18 +39,17 @@ class ImageReader:
 
     def open(self, given: Path, options: Options) -> Source:
         """List the files; none is decoded yet."""
+        refuse(options, str(given), "labels")
         folders = sorted(path for path in given.iterdir() if path.is_dir() and not path.name.startswith("."))
         halves = {_PARTS[folder.name.lower()]: folder for folder in folders if folder.name.lower() in _PARTS}
         if folders and len(halves) == len(folders) and all(_has_folders(folder) for folder in folders):
-            source = _folders(given, halves, options)
-        else:
-            source = _folders(given, {"": given}, options)
-        if options.part is not None and options.part not in source.facts.parts:
+            return _folders(given, halves, options)
+        if options.part is not None:
             raise InputError(
-                f"{given} has no part '{options.part}'; put the class folders into folders 'train' and 'test', "
-                "or leave part= out."
+                f"{given} has no parts; put the class folders into folders 'train' and 'test', or leave "
+                "part= out."
             )
-        return source
+        return _folders(given, {"": given}, options)
 
 
 def _has_folders(folder: Path) -> bool:
@@ -58,13 +57,21 @@ def _has_folders(folder: Path) -> bool:
 
 
 def _folders(origin: Path, halves: dict[str, Path], options: Options) -> ImageSource:
-    wanted = {part: folder for part, folder in halves.items() if options.part in {None, part} or not part}
-    classes = sorted({
-        path.name
-        for folder in wanted.values()
-        for path in folder.iterdir()
-        if path.is_dir() and not path.name.startswith(".")
-    })
+    if options.part is not None and options.part not in halves:
+        raise InputError(
+            f"{origin} has no part '{options.part}'; it has {' and '.join(halves)}: choose one of them, or "
+            "leave part= out to use all."
+        )
+    wanted = {part: folder for part, folder in halves.items() if options.part in {None, part}}
+    # Of all parts, so that a class has one number in each.
+    classes = sorted(
+        {
+            path.name
+            for folder in halves.values()
+            for path in folder.iterdir()
+            if path.is_dir() and not path.name.startswith(".")
+        }
+    )
     paths: list[Path] = []
     labels: list[int] = []
     parts: dict[str, range] = {}
@@ -80,11 +87,11 @@ def _folders(origin: Path, halves: dict[str, Path], options: Options) -> ImageSo
     if not paths:
         paths, labels, classes = loose, [], []
     elif loose:
-        notices.append(f"{len(loose):,} images in {origin} itself are left out: they lie in no class's folder.")
+        notices.append(f"{len(loose):,} images in {origin} itself are left out: they lie in no class folder.")
     if not paths:
         raise InputError(
-            f"{origin} holds no images and no IDX files; give a folder with one subfolder of .png, .jpg or .bmp "
-            "files a class, or one of IDX files as train-images-idx3-ubyte.gz."
+            f"{origin} holds no images and no IDX files; give a folder with one subfolder of .png, .jpg or "
+            ".bmp files a class, or one of IDX files as train-images-idx3-ubyte.gz."
         )
     counts = np.bincount(labels, minlength=len(classes))
     empty = [name for name, count in zip(classes, counts, strict=False) if count == 0]
@@ -119,7 +126,6 @@ class ImageSource(Source):
         name: of the one input.
         size: height and width to resize to; None for the files' own.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA); None for the first file's own.
-        flat: whether to leave a channel axis of size 1 out.
     """
 
     lazy: ClassVar[bool] = True
@@ -134,8 +140,9 @@ class ImageSource(Source):
         channels: int | None = None,
     ) -> None:
         with _opened(paths[0]) as first:
-            self._channels = channels or len(first.getbands()) if first.mode in _MODES.values() else 3
+            own_channels = len(first.getbands()) if first.mode in _MODES.values() else 3
             own = (first.height, first.width)
+        self._channels = own_channels if channels is None else channels
         self._paths = tuple(paths)
         self._name = name
         self._size = size
@@ -167,13 +174,13 @@ class ImageSource(Source):
         Raises:
             InputError: a file is damaged, or the files differ in size and no size was asked for.
         """
-        images = np.empty((len(indices), *self._shape()), np.uint8)
+        images = np.empty((len(indices), *self.columns[self._name].shape), np.uint8)
         for row, index in enumerate(indices):
             image = _decoded(self._paths[index], self._channels, self._size)
             if image.shape != images.shape[1:]:
                 raise InputError(
-                    f"{self._paths[index]} is {image.shape[0]}×{image.shape[1]} pixels and {self._paths[0]} is "
-                    f"{images.shape[1]}×{images.shape[2]}, and the model takes any size; choose one with "
+                    f"{self._paths[index]} is {image.shape[0]}×{image.shape[1]} pixels and {self._paths[0]} "
+                    f"is {images.shape[1]}×{images.shape[2]}, and the model takes any size; choose one with "
                     "--image-size 224x224 (image_size=(224, 224) in Python)."
                 )
             images[row] = image
@@ -187,9 +194,6 @@ class ImageSource(Source):
             except OSError as error:
                 raise _unreadable(self._paths[index], error) from error
 
-    def _shape(self) -> tuple[int, ...]:
-        return tuple(size or 0 for size in self.columns[self._name].shape)
-
 
 def _decoded(path: Path, channels: int, size: tuple[int, int] | None) -> Array:
     """Give the pixels (height, width, channels) in 0…255."""
@@ -198,7 +202,7 @@ def _decoded(path: Path, channels: int, size: tuple[int, int] | None) -> Array:
     with _opened(path) as image:
         try:
             pixels = image.convert(_MODES[channels])
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+        except Exception as error:  # a damaged file makes Pillow raise almost anything
             raise _unreadable(path, error) from error
         if size is not None and pixels.size != size[::-1]:
             pixels = pixels.resize(size[::-1], Image.Resampling.BILINEAR)
@@ -211,17 +215,17 @@ def _opened(path: Path) -> Image:
     Raises:
         InputError: it is no such image, has more than 8 bits a channel, or is enormous.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         image = Image.open(path, formats=_FORMATS)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # a damaged file makes Pillow raise almost anything
         raise _unreadable(path, error) from error
     if image.width * image.height > _MOST_PIXELS:
         image.close()
         raise InputError(
-            f"{path} is {image.width}×{image.height} pixels, over the {_MOST_PIXELS:,} that are read; give smaller "
-            "images."
+            f"{path} is {image.width}×{image.height} pixels, over the {_MOST_PIXELS:,} that are read; give "
+            "smaller images."
         )
     if image.mode.startswith(_DEEP_MODES):
         image.close()

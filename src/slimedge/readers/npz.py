@@ -14,7 +14,7 @@ from numpy.lib import format as npy
 
 from slimedge.errors import InputError
 from slimedge.readers.arrays import first_line, split_labels
-from slimedge.source import Array, ArraySource, Options, Source, join, no_parts
+from slimedge.source import Array, ArraySource, Options, Source, join, refuse
 from slimedge.spool import IN_MEMORY_BYTES, filled
 
 _ZIP_LOCAL_HEADER = struct.Struct("<26xHH")
@@ -32,18 +32,19 @@ class NpzReader:
         """Read the small arrays into memory and map the large ones from the file."""
         arrays = _read_all(given)
         origin = str(given)
-        halves = {
-            part: {name.removesuffix(f"_{part}"): a for name, a in arrays.items() if name.endswith(f"_{part}")}
-            for part in ("train", "test")
-        }
+        halves = {part: _ending(arrays, f"_{part}") for part in ("train", "test")}
         if all(halves.values()) and len(arrays) == sum(len(half) for half in halves.values()):
             parts = {
                 part: ArraySource(*split_labels(half, options, origin), origin=f"the {part} part of {origin}")
                 for part, half in halves.items()
             }
             return join(parts, options.part, origin)
-        no_parts(options, origin)
+        refuse(options, origin, "part")
         return ArraySource(*split_labels(arrays, options, origin), origin=origin)
+
+
+def _ending(arrays: dict[str, Array], ending: str) -> dict[str, Array]:
+    return {name.removesuffix(ending): array for name, array in arrays.items() if name.endswith(ending)}
 
 
 def _read_all(path: Path) -> dict[str, Array]:

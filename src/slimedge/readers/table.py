@@ -12,7 +12,7 @@ import numpy as np
 
 from slimedge.errors import InputError
 from slimedge.readers.arrays import first_line
-from slimedge.source import UNNAMED_LABELS, ArraySource, Facts, Options, Source, no_parts
+from slimedge.source import UNNAMED_LABELS, ArraySource, Facts, Options, Source, refuse
 
 _DEFAULT_LABELS = ("label", "y")
 _DELIMITERS = ",;\t"
@@ -28,7 +28,7 @@ class CsvReader:
 
     def open(self, given: Path, options: Options) -> Source:
         """Read row by row; 4 bytes a number."""
-        no_parts(options, str(given))
+        refuse(options, str(given), "part")
         try:
             with given.open(encoding="utf-8-sig", newline="") as file:
                 header = file.readline(_LONGEST_HEADER)
@@ -69,7 +69,9 @@ def _table(path: Path, rows: Iterator[list[str]], options: Options) -> Source:
         features.extend(numbers)
     width = len(header) - (labels_at is not None)
     if width == 0:
-        raise InputError(f"{path} has only the label column '{header[0]}'; give the inputs in columns beside it.")
+        raise InputError(
+            f"{path} has only the label column '{header[0]}'; give the inputs in columns beside it."
+        )
     inputs = np.frombuffer(features, np.float32) if features else np.empty(0, np.float32)
     targets = np.asarray(labels, np.int64 if whole else np.float32)
     notice = (
@@ -88,7 +90,9 @@ def _table(path: Path, rows: Iterator[list[str]], options: Options) -> Source:
 
 def _label_column(path: Path, header: Sequence[str], wanted: str | None) -> int | None:
     if not header:
-        raise InputError(f"{path} is empty; give a header row with the columns' names, then one row an example.")
+        raise InputError(
+            f"{path} is empty; give a header row with the columns' names, then one row an example."
+        )
     if all(_is_number(name) for name in header):
         raise InputError(
             f"the first row of {path} holds numbers; put a header row with the columns' names above it."
@@ -110,8 +114,8 @@ def _not_a_number(path: Path, number: int, header: Sequence[str], row: Sequence[
     column, cell = next((c, v) for c, v in zip(header, row, strict=True) if not _is_number(v))
     found = f"'{cell[:40]}', which is no number" if cell.strip() else "empty"
     return InputError(
-        f"row {number}, column '{column}' of {path} is {found}; give numbers only: number classes from 0, and "
-        "leave out incomplete rows."
+        f"row {number}, column '{column}' of {path} is {found}; give numbers only: number classes from 0, "
+        "and leave out incomplete rows."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from slimedge.errors import InputError
 from slimedge.readers.arrays import first_line
-from slimedge.source import UNNAMED_LABELS, Array, ArraySource, Facts, Options, Source, no_parts
+from slimedge.source import UNNAMED_LABELS, ArraySource, Facts, Options, Source, refuse
 from slimedge.spool import Spool
 
 DEFAULT_LIMIT = 100_000
@@ -33,7 +34,7 @@ class DatasetReader:
 
     def open(self, given: Any, options: Options) -> Source:
         """Read all of it, with the memory of one batch."""
-        no_parts(options, _ORIGIN)
+        refuse(options, _ORIGIN, "part")
         inputs, labels = _sides(given.element_spec, options)
         for name, spec in {**inputs, **labels}.items():
             _check_spec(name or "labels", spec)
@@ -44,7 +45,7 @@ class DatasetReader:
         length = int(given.cardinality())
         if length == _INFINITE and options.limit is None:
             raise InputError(
-                f"{_ORIGIN} repeats for ever; take .repeat() out, or say how many examples to read with limit=."
+                f"{_ORIGIN} repeats for ever; take .repeat() out, or say how many examples to read (limit=)."
             )
         known = length >= 0
         spools = {key: Spool(_ORIGIN, what) for key, what in _names(inputs, labels).items()}
@@ -62,7 +63,11 @@ class DatasetReader:
         )
         return ArraySource(
             {name: arrays["input", name] for name in inputs},
-            Facts(labels={name: arrays["labels", name] for name in labels}, notices=notices),
+            Facts(
+                labels={name: arrays["labels", name] for name in labels},
+                class_names=tuple(getattr(given, "class_names", ())),
+                notices=notices,
+            ),
             origin=_ORIGIN,
         )
 
@@ -94,13 +99,16 @@ def _gather(batches: Any, spools: Mapping[Key, Spool], options: Options, limit: 
 def _elements(dataset: Any) -> Iterator[Any]:
     try:
         yield from dataset.as_numpy_iterator()
-    except InputError:
-        raise
     except Exception as error:  # the pipeline is the user's code and may raise anything
         raise InputError(
-            f"{_ORIGIN} failed while it was read, with {type(error).__name__}: {first_line(error)}; make sure that "
-            "iterating over it works and that all examples have one shape."
+            f"{_ORIGIN} failed while it was read, with {type(error).__name__}: {_reason(error)}; make "
+            "sure that iterating over it works and that all examples have one shape."
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    # TensorFlow wraps the cause in names of its own: "{{function_node …}} cause [Op:IteratorGetNext] name:".
+    return re.sub(r"\{\{.*?\}\}|\[Op:\w+\]|\s*name:\s*$", "", first_line(error)).strip().rstrip(".")
 
 
 def _sides(element: Any, options: Options) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -109,8 +117,8 @@ def _sides(element: Any, options: Options) -> tuple[dict[str, Any], dict[str, An
     if isinstance(element, tuple):
         if len(element) != 2:
             raise InputError(
-                f"{_ORIGIN} gives tuples of {len(element)}, and (inputs, labels) is read; map it to that, with "
-                "several inputs as a dict by name."
+                f"{_ORIGIN} gives tuples of {len(element)}, and (inputs, labels) is read; map it to that, "
+                "with several inputs as a dict by name."
             )
         element, labels = element
     inputs = dict(element) if isinstance(element, Mapping) else {options.name: element}
@@ -151,5 +159,7 @@ def _is_batched(inputs: list[Any], labels: list[Any]) -> bool:
         return True
     if None in first or len(first) > 1:
         return False
-    # One size on the first axis of all: batches without a remainder, unless it is a lone example.
-    return len(shapes) > 1 or shapes[0].rank > 3
+    # One size on the first axis of all: either whole batches of that size, or lone examples.
+    ranks = [spec.shape.rank for spec in inputs]
+    one_label_a_row = min(ranks) > 1 and any(spec.shape.rank == 1 for spec in labels)
+    return one_label_a_row or min(ranks) > 3

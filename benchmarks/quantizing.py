@@ -1,0 +1,146 @@
+"""Quantize a model file and say what became of it: which layers, how exact, how accurate."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimedge.artifact import Artifact
+from slimedge.benchmarks.accuracy import Score, score
+from slimedge.comparison import LayerSqnr
+from slimedge.errors import InputError
+from slimedge.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import keras
+
+    from slimedge.data import Checks, Data
+
+_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """What quantizing a model gave.
+
+    Attributes:
+        artifact: the written file, with its lineage.
+        integer_layers: names of the layers whose weights are integers.
+        float_layers: names of the layers that stayed float, with the reason.
+        layer_sqnr: of each layer's output against the float model's, in the order of the layers.
+        before: score of the float model on the evaluation examples.
+        after: score of the quantized model, paired with it.
+        notices: what the user should know about the data.
+    """
+
+    artifact: Artifact
+    integer_layers: tuple[str, ...]
+    float_layers: Mapping[str, str]
+    layer_sqnr: tuple[LayerSqnr, ...]
+    before: Score
+    after: Score
+    notices: tuple[str, ...]
+
+
+def quantize_file(
+    model: Path | str,
+    data: Data,
+    out: Path | str,
+    *,
+    scheme: str = "static_wi8_ai8",
+    observer: str = "minmax",
+    exclude: Collection[str] = (),
+    split: Mapping[str, Any] | None = None,
+    checks: Checks = "strict",
+    trust: bool = False,
+    progress: Progress = silent,
+) -> Quantized:
+    """Quantize a model file on one part of the data, and score it on another.
+
+    Args:
+        model: a `.keras` file.
+        data: examples for calibration and for evaluation.
+        out: the `.keras` file to write.
+        scheme: see `slimedge.compress.quantization.quantize`.
+        observer: likewise.
+        exclude: likewise.
+        split: arguments of `Data.split`.
+        checks: of `Data.bind`.
+        trust: whether an `.h5` may be opened.
+        progress: told what is being done.
+
+    Returns:
+        The file with what is known about it.
+
+    Raises:
+        InputError: a file, data or setting that cannot be used; nothing is written.
+    """
+    from slimedge.compress.quantization import quantize
+    from slimedge.keras_file import input_specs, load_model, output_specs, save_model
+    from slimedge.preprocessing import starts_with_preprocessing
+
+    if Path(out).exists() and Path(out).samefile(model):
+        raise InputError(f"{out} is the model itself; write the quantized model to another file.")
+    progress("loading the model")
+    network = load_model(model, trust=trust)
+    outputs = output_specs(network)
+    bound = data.bind(
+        input_specs(network), preprocessing=starts_with_preprocessing(network), checks=checks, outputs=outputs
+    )
+    parts = bound.split(**(split or {}))
+    total = len(parts.calibration)
+    progress("calibrating", 0.0)
+    quantized = quantize(
+        network,
+        parts.calibration,
+        scheme=scheme,
+        observer=observer,
+        exclude=exclude,
+        progress=lambda done: progress("calibrating", done / total),
+    )
+    artifact = save_model(quantized, out)
+    labels = parts.evaluation.labels_for(outputs)
+    name = next(iter(labels), outputs[0].name)
+    position = [spec.name for spec in outputs].index(name)
+    before = _outputs(network, parts.evaluation, position, "scoring the float model", progress)
+    after = _outputs(quantized, parts.evaluation, position, "scoring the quantized model", progress)
+    truth = labels.get(name)
+    settings = artifact.lineage[-1].settings
+    return Quantized(
+        artifact=artifact,
+        integer_layers=_integer_layers(quantized),
+        float_layers=settings["float_layers"],
+        layer_sqnr=tuple(LayerSqnr(layer, level) for layer, level in settings["layer_sqnr_db"].items()),
+        before=score(before, None, truth, name=name),
+        after=score(after, before, truth, name=name),
+        notices=bound.notices,
+    )
+
+
+def _outputs(model: keras.Model, data: Data, position: int, doing: str, progress: Progress) -> NDArray[Any]:
+    pieces: list[NDArray[Any]] = []
+    done = 0
+    for inputs, _ in data.batches(_BATCH):
+        progress(doing, done / len(data))
+        arrays = list(inputs.values())
+        given = model.predict_on_batch(arrays[0] if len(arrays) == 1 else arrays)
+        pieces.append(_flat(given)[position])
+        done += len(arrays[0])
+    return np.concatenate(pieces)
+
+
+def _flat(outputs: Any) -> list[NDArray[Any]]:
+    import keras
+
+    return [np.asarray(array) for array in keras.tree.flatten(outputs)]
+
+
+def _integer_layers(model: keras.Model) -> tuple[str, ...]:
+    from slimedge.fake_quant import FakeQuantWeights
+
+    return tuple(layer.layer.name for layer in model._flatten_layers() if isinstance(layer, FakeQuantWeights))  # noqa: SLF001

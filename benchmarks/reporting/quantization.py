@@ -1,0 +1,79 @@
+"""What quantizing gave, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from slimedge.benchmarks.quantizing import Quantized
+from slimedge.benchmarks.reporting import figures
+from slimedge.benchmarks.reporting.artifact import as_dict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_LOWEST = 5
+
+
+def show(done: Quantized, console: Console) -> None:
+    """Print which layers are integer, which stayed float and why, where noise is largest, and the accuracy."""
+    for line in lines(done):
+        console.print(Text(line))
+
+
+def lines(done: Quantized) -> list[str]:
+    """Give the same as lines of text."""
+    settings = done.artifact.lineage[-1].settings
+    text = [f"note: {notice}" for notice in done.notices]
+    text.append(
+        f"{_count(len(done.integer_layers), 'layer')} quantized to {settings['scheme']}, ranges by "
+        f"{settings['observer']} over {settings['calibration_examples']:,} examples"
+    )
+    if done.float_layers:
+        text.append(f"{_count(len(done.float_layers), 'layer')} stayed float:")
+        text += [f"  {name}: {reason}" for name, reason in done.float_layers.items()]
+    if done.layer_sqnr:
+        lowest = sorted(done.layer_sqnr, key=lambda layer: layer.sqnr_db)[:_LOWEST]
+        text.append(f"lowest SQNR: {', '.join(f'{layer.layer} {layer.sqnr_db:.1f} dB' for layer in lowest)}")
+    text.append(_accuracy(done))
+    text += [f"note: {note}" for note in done.after.notes]
+    text.append(f"wrote {done.artifact.path} ({figures.size(done.artifact.path.stat().st_size)})")
+    return text
+
+
+def as_json(done: Quantized) -> str:
+    """Write the same as JSON."""
+    document = {
+        "artifact": as_dict(done.artifact),
+        "integer_layers": list(done.integer_layers),
+        "float_layers": dict(done.float_layers),
+        "layer_sqnr": [asdict(layer) for layer in done.layer_sqnr],
+        "before": asdict(done.before),
+        "after": asdict(done.after),
+        "notices": list(done.notices),
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _accuracy(done: Quantized) -> str:
+    before, after = done.before.accuracy, done.after
+    parts = []
+    if before is not None and after.accuracy is not None and after.accuracy_delta is not None:
+        delta = after.accuracy_delta
+        parts.append(
+            f"accuracy {figures.percent(before.value)} before, {figures.percent(after.accuracy.value)} after "
+            f"({figures.points(delta.value)} points, {figures.points(delta.low)} to {figures.points(delta.high)}, "
+            f"{before.n:,} examples)"
+        )
+    if after.agreement is not None:
+        parts.append(f"same class on {figures.percent(after.agreement.value)} of {after.agreement.n:,}")
+    if after.sqnr_db is not None:
+        parts.append(f"output SQNR {after.sqnr_db:.1f} dB")
+    return "; ".join(parts) or "no accuracy: the evaluation part is empty"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,165 @@
+"""Export a Keras model to files, each converted and checked in a process of its own."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slimedge.artifact import Artifact, Format, Step
+from slimedge.artifact_file import read_artifact
+from slimedge.errors import InputError
+from slimedge.isolation import DEFAULT_TIME_LIMIT_S, run_isolated
+from slimedge.lineage import lineage_of, to_json
+
+if TYPE_CHECKING:
+    import keras
+
+EXPORTED = (Format.ONNX, Format.TFLITE)
+IO_TYPES = ("float32", "int8")
+INTEGERS = ("u8s8", "u8u8", "s8s8")
+
+
+def export_model(
+    model: keras.Model | Path | str,
+    *,
+    to: Sequence[str] = ("onnx", "tflite"),
+    folder: Path | str = ".",
+    name: str | None = None,
+    io: str = "float32",
+    batch: int = 1,
+    integers: str = "u8s8",
+    trust: bool = False,
+    examples: Mapping[str, Any] | None = None,
+    time_limit_s: float = DEFAULT_TIME_LIMIT_S,
+    memory_limit_bytes: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[Artifact, ...]:
+    """Export a model, float or quantized; a quantized one is lowered, never calibrated again.
+
+    Each file is converted in a fresh process, checked, loaded in its runtime and compared with Keras before it
+    appears under its name; one that computes something else is refused with the layer where it parts.
+
+    Args:
+        model: a Keras model, or the path of one.
+        to: formats, `onnx` and `tflite`.
+        folder: where the files are written; made where it is missing.
+        name: of the files, without ending; None for the model file's or the model's own.
+        io: `float32`, or `int8` for integer inputs and outputs of a quantized model.
+        batch: fixed batch of the TFLite file; ONNX takes any.
+        integers: types of the ONNX file's activations and kernels, with the same numbers in each:
+            `u8s8` (fast on x86 with VNNI, saturates without), `u8u8` (exact everywhere), `s8s8` (Arm).
+        trust: whether an `.h5` may be loaded.
+        examples: arrays by input name, first axis the examples, on which file and model are compared; None
+            for seeded random ones.
+        time_limit_s: for each file.
+        memory_limit_bytes: for each file's process; None for nine tenths of the machine's.
+        progress: told the name of each file before it is made.
+
+    Returns:
+        The artifacts, in the order of `to`.
+
+    Raises:
+        InputError: an unknown format or option, a model that cannot be read, a folder that cannot be written.
+        ConversionError: a converter failed, died, or met a limit.
+        CheckError: a file differs from Keras beyond tolerance.
+    """
+    formats = [_format(item) for item in to]
+    _check_option("io", io, IO_TYPES)
+    _check_option("integers", integers, INTEGERS)
+    if batch < 1:
+        raise InputError(f"batch is {batch}, a TFLite file needs a fixed batch of 1 or more.")
+    folder = Path(folder)
+    made = []
+    with _as_file(model) as (path, lineage, modules), _as_npz(examples) as arrays:
+        stem = name or (Path(model).stem if isinstance(model, (str, Path)) else model.name)
+        for target in formats:
+            out = folder / f"{stem}.{target.value}"
+            if progress is not None:
+                progress(out.name)
+            settings = {"to": target.value, "io": io}
+            settings |= {"integers": integers} if target is Format.ONNX else {"batch": batch}
+            steps = (*lineage, Step("export", settings))
+            run_isolated(
+                "slimedge.export.worker:convert",
+                {
+                    "model": str(path),
+                    "to": target.value,
+                    "out": str(out.absolute()),
+                    "io": io,
+                    "batch": batch,
+                    "integers": integers,
+                    "trust": trust,
+                    "examples": None if arrays is None else str(arrays),
+                    "modules": modules,
+                    "metadata": {"lineage": to_json(steps)},
+                },
+                label=f"the export of {out.name}",
+                time_limit_s=time_limit_s,
+                memory_limit_bytes=memory_limit_bytes,
+            )
+            made.append(read_artifact(out))
+    return tuple(made)
+
+
+def _format(text: str) -> Format:
+    try:
+        found = Format(text)
+    except ValueError:
+        found = Format.KERAS
+    if found not in EXPORTED:
+        raise InputError(f"cannot export to '{text}'; the formats are {', '.join(EXPORTED)}.")
+    return found
+
+
+def _check_option(option: str, given: str, allowed: Sequence[str]) -> None:
+    if given not in allowed:
+        raise InputError(f"{option} is '{given}'; it can be {', '.join(allowed)}.")
+
+
+@contextmanager
+def _as_file(model: keras.Model | Path | str) -> Iterator[tuple[Path, tuple[Step, ...], list[str]]]:
+    """Give a model's path, lineage and the modules of its custom layers; a model in memory is saved first."""
+    if isinstance(model, (str, Path)):
+        path = Path(model).absolute()
+        yield path, read_artifact(path).lineage if path.suffix == ".keras" else (), []
+        return
+    from slimedge.keras_file import save_model
+
+    with tempfile.TemporaryDirectory(prefix="slimedge-") as scratch:
+        path = Path(scratch, "model.keras")
+        save_model(model, path, lineage=lineage_of(model))
+        yield path, lineage_of(model), _custom_modules(model)
+
+
+def _custom_modules(model: keras.Model) -> list[str]:
+    """Modules that define the model's own layer classes, so that a fresh process can import them."""
+    found = {type(layer).__module__ for layer in model._flatten_layers()}
+    own = sorted(name for name in found if name.split(".")[0] not in {"keras", "slimedge"})
+    if "__main__" in own:
+        kind = next(
+            type(layer).__name__
+            for layer in model._flatten_layers()
+            if type(layer).__module__ == "__main__"
+        )
+        raise InputError(
+            f"layer class {kind} is defined in the running script, where a fresh process cannot import it; move it "
+            "to a module of its own and register it with keras.saving.register_keras_serializable."
+        )
+    return [name for name in own if name in sys.modules]
+
+
+@contextmanager
+def _as_npz(examples: Mapping[str, Any] | None) -> Iterator[Path | None]:
+    if examples is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="slimedge-") as scratch:
+        path = Path(scratch, "examples.npz")
+        np.savez(path, **{name: np.asarray(array) for name, array in examples.items()})
+        yield path

@@ -1,0 +1,133 @@
+"""Does a file compute what the Keras model computes, and if not, from which layer on?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimedge.errors import CheckError
+
+if TYPE_CHECKING:
+    import keras
+
+Arrays = Mapping[str, NDArray[Any]]
+
+EXAMPLES = 8
+# A float file differs from Keras by the order of float32 sums only.
+FLOAT_TOLERANCE = 1e-3
+# A quantized file differs by rounding ties, each one step of an int8 grid that later layers carry on.
+QUANTIZED_SQNR_DB = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """How close a file is to its Keras model on the same examples.
+
+    Attributes:
+        examples: number of them.
+        max_error: largest difference relative to the range of the output.
+        sqnr_db: of the outputs, all together; None where nothing differs.
+    """
+
+    examples: int
+    max_error: float
+    sqnr_db: float | None
+
+
+def fidelity(expected: Arrays, got: Arrays) -> Fidelity:
+    """Compare outputs by name.
+
+    Args:
+        expected: Keras' outputs, first axis the examples.
+        got: the file's, same names and shapes.
+    """
+    worst, signal, noise = 0.0, 0.0, 0.0
+    for name, reference in expected.items():
+        exact, other = reference.astype(np.float64), got[name].astype(np.float64)
+        if exact.shape != other.shape:
+            raise CheckError(f"output '{name}' has shape {other.shape} in the file and {exact.shape} in Keras.")
+        spread = float(np.ptp(exact)) or float(np.max(np.abs(exact))) or 1.0
+        worst = max(worst, float(np.max(np.abs(exact - other))) / spread)
+        signal, noise = signal + float(np.sum(exact**2)), noise + float(np.sum((exact - other) ** 2))
+    examples = len(next(iter(expected.values())))
+    level = None if noise == 0 else float(10 * np.log10(max(signal, 1e-30) / noise))
+    return Fidelity(examples, worst, level)
+
+
+def is_close(measured: Fidelity, *, quantized: bool) -> bool:
+    """Whether a file is as close as its kind can be; NaN is not."""
+    if not np.isfinite(measured.max_error):
+        return False
+    if not quantized:
+        return measured.max_error <= FLOAT_TOLERANCE
+    return measured.sqnr_db is None or measured.sqnr_db >= QUANTIZED_SQNR_DB
+
+
+def first_difference(
+    model: keras.Model, inputs: Arrays, inside: Callable[[Sequence[str]], Arrays], *, quantized: bool
+) -> str | None:
+    """Name the first Keras layer whose tensor differs between the model and the file.
+
+    Args:
+        model: functional.
+        inputs: examples by name.
+        inside: gives the file's tensors of those layers that it has, by layer name.
+        quantized: which tolerance counts.
+
+    Returns:
+        The layer's name, or None where every layer that both have is close.
+    """
+    import keras
+
+    layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
+    probe = keras.Model(model.inputs, [layer.output for layer in layers])
+    values = probe.predict_on_batch([inputs[tensor.name] for tensor in model.inputs])
+    expected = dict(zip([layer.name for layer in layers], map(np.asarray, values), strict=True))
+    found = inside(list(expected))
+    for name, reference in expected.items():
+        other = found.get(name)
+        if other is None or other.size != reference.size:
+            continue
+        if other.shape != reference.shape:  # ONNX holds images channels first
+            other = np.moveaxis(other, 1, -1) if other.ndim == reference.ndim else other
+            other = other.reshape(reference.shape)
+        if not is_close(fidelity({name: reference}, {name: other}), quantized=quantized):
+            return name
+    return None
+
+
+def example_inputs(model: keras.Model, given: Arrays | None) -> dict[str, NDArray[Any]]:
+    """Give a few examples: the caller's, else seeded random numbers inside each input's own range.
+
+    A quantized input's range is that of its fake-quant; a float one gets a standard normal; integers 0 and 1.
+    """
+    from slimedge.keras_file import input_specs
+
+    generator = np.random.default_rng(0)
+    ranges = _input_ranges(model)
+    examples = {}
+    for spec in input_specs(model):
+        if given is not None:
+            examples[spec.name] = np.asarray(given[spec.name][:EXAMPLES], spec.dtype)
+            continue
+        shape = (EXAMPLES, *(size or 16 for size in spec.shape[1:]))
+        if not np.issubdtype(np.dtype(spec.dtype), np.floating):
+            examples[spec.name] = generator.integers(0, 2, shape).astype(spec.dtype)
+        elif spec.name in ranges:
+            examples[spec.name] = generator.uniform(*ranges[spec.name], shape).astype(spec.dtype)
+        else:
+            examples[spec.name] = generator.standard_normal(shape).astype(spec.dtype)
+    return examples
+
+
+def _input_ranges(model: keras.Model) -> dict[str, tuple[float, float]]:
+    ranges = {}
+    for layer in model.layers:
+        if type(layer).__name__ == "FakeQuant" and any(layer.input is tensor for tensor in model.inputs):
+            scale, zero_point = layer.grid()
+            ranges[layer.input.name] = (-zero_point * scale, (255 - zero_point) * scale)
+    return ranges

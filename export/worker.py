@@ -1,0 +1,138 @@
+"""What runs in the fresh process of one export: load, convert, check, try, compare, write."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slimedge.artifact import Format
+from slimedge.errors import CheckError, InputError
+from slimedge.export.trial import OnnxTrial, TfliteTrial, Trial
+from slimedge.export.verify import Fidelity, example_inputs, fidelity, first_difference, is_close
+from slimedge.files import atomic_path
+
+if TYPE_CHECKING:
+    import keras
+
+
+def convert(
+    *,
+    model: str,
+    to: str,
+    out: str,
+    io: str,
+    batch: int,
+    integers: str,
+    trust: bool,
+    examples: str | None,
+    modules: Sequence[str],
+    metadata: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Convert one model to one format; arguments and result are JSON values.
+
+    Args:
+        model: path of a Keras file.
+        to: a `Format`.
+        out: path of the new file; it appears only when every check has passed.
+        io: `float32` or `int8`.
+        batch: fixed batch of a TFLite file.
+        integers: types of an ONNX file's activations and kernels.
+        trust: whether an `.h5` may be loaded.
+        examples: path of an `.npz` with inputs by name, or None.
+        modules: to import first, for the user's own layers.
+        metadata: for the file.
+
+    Returns:
+        `max_error` and `sqnr_db` against Keras, and the number of `examples`.
+
+    Raises:
+        CheckError: the file does not compute what the model computes; the first layer is named.
+    """
+    from slimedge.keras_file import load_model
+
+    for module in modules:
+        importlib.import_module(module)
+    network = load_model(Path(model), trust=trust)
+    given = None
+    if examples is not None:
+        with np.load(examples) as arrays:
+            given = {name: arrays[name] for name in arrays.files}
+    inputs = example_inputs(network, given)
+    expected = _keras_outputs(network, inputs)
+    quantized = any(type(layer).__name__ == "FakeQuant" for layer in network._flatten_layers())
+    with atomic_path(Path(out)) as temporary:
+        content, trial = _make(network, Format(to), io, batch, integers, metadata)
+        temporary.write_bytes(content)
+        del content
+        measured = fidelity(expected, trial.run(inputs))
+        if not is_close(measured, quantized=quantized):
+            raise _parting(network, inputs, trial, measured, quantized, Path(out).name)
+    return {
+        "examples": measured.examples,
+        "max_error": measured.max_error,
+        "sqnr_db": measured.sqnr_db,
+    }
+
+
+def _make(
+    network: keras.Model, to: Format, io: str, batch: int, integers: str, metadata: Mapping[str, Any]
+) -> tuple[bytes, Trial]:
+    if to is Format.TFLITE:
+        from slimedge.export.to_tflite import to_tflite
+
+        content = to_tflite(network, batch=batch, io=io, metadata=metadata)
+        return content, TfliteTrial(content)
+    if to is Format.ONNX:
+        import onnx
+
+        from slimedge.export.to_onnx import grids_of, to_onnx
+
+        proto = to_onnx(network, integers=integers, io=io, metadata=metadata)
+        _check_operators(proto)
+        grids = grids_of(proto)
+        content = proto.SerializeToString()
+        del proto
+        gc.collect()
+        onnx.checker.check_model(content, full_check=True)
+        return content, OnnxTrial(content, grids)
+    raise InputError(f"cannot export to '{to}'; the formats are onnx and tflite.")
+
+
+def _check_operators(proto: Any) -> None:
+    if not proto.graph.node or not proto.graph.output:
+        raise CheckError("the ONNX conversion left a model without operators or outputs; it was not kept.")
+
+
+def _keras_outputs(network: keras.Model, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    import keras
+
+    from slimedge.keras_file import output_specs
+
+    structure = keras.tree.pack_sequence_as(network.input, [inputs[tensor.name] for tensor in network.inputs])
+    outputs = keras.tree.flatten(network.predict_on_batch(structure))
+    names = [spec.name for spec in output_specs(network)]
+    return dict(zip(names, map(np.asarray, outputs), strict=True))
+
+
+def _parting(
+    network: keras.Model,
+    inputs: Mapping[str, Any],
+    trial: Trial,
+    measured: Fidelity,
+    quantized: bool,
+    name: str,
+) -> CheckError:
+    layer = first_difference(
+        network, inputs, lambda layers: trial.inside(inputs, layers), quantized=quantized
+    )
+    where = f"from layer '{layer}' on" if layer else "at a layer that the file does not show"
+    level = "" if measured.sqnr_db is None else f", SQNR {measured.sqnr_db:.1f} dB"
+    return CheckError(
+        f"{name} does not compute what the Keras model computes, {where} (largest error "
+        f"{measured.max_error:.2g} of the output range{level}); it was not kept."
+    )

@@ -1,0 +1,69 @@
+"""`slimedge export`: a Keras model to ONNX and TFLite."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slimedge.cli import options
+from slimedge.cli.output import Output
+from slimedge.progress import on_terminal
+
+
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras file, float or quantized.")],
+    folder: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the files; made where it is missing.")
+    ] = Path(),
+    to: Annotated[str, typer.Option("--to", metavar="FORMATS", help="Formats, as onnx,tflite.")] = "onnx,tflite",
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the files, without ending; by default MODEL's.")
+    ] = None,
+    io: Annotated[
+        str, typer.Option("--io", metavar="TYPE", help="Type of inputs and outputs: float32, or int8 when quantized.")
+    ] = "float32",
+    batch: Annotated[
+        int, typer.Option("--batch", metavar="N", min=1, help="Fixed batch of the TFLite file; ONNX takes any.")
+    ] = 1,
+    portable: Annotated[
+        bool,
+        typer.Option("--portable", help="ONNX integers that are exact on every CPU, and slower than the fastest."),
+    ] = False,
+    time_limit_s: Annotated[
+        float, typer.Option("--time-limit", metavar="SECONDS", min=1, help="Longest time for one file.")
+    ] = 3600.0,
+    memory_limit_gb: Annotated[
+        float | None,
+        typer.Option("--memory-limit", metavar="GB", min=0.5, help="Most memory for one file; by default nine tenths."),
+    ] = None,
+    trust: options.Trust = False,
+    to_json: options.Json = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Export a Keras model to ONNX and TFLite files; each is checked against the model before it is kept."""
+    output = Output(to_json, quiet)
+    options.check_folder(folder, "--output")
+    from slimedge.benchmarks.reporting import figures
+    from slimedge.benchmarks.reporting.artifact import as_dict
+    from slimedge.export.exporting import export_model
+
+    with on_terminal(quiet=quiet) as progress:
+        artifacts = export_model(
+            model,
+            to=[each.strip() for each in to.split(",")],
+            folder=folder,
+            name=name,
+            io=io,
+            batch=batch,
+            portable=portable,
+            trust=trust,
+            time_limit_s=time_limit_s,
+            memory_limit_bytes=None if memory_limit_gb is None else round(memory_limit_gb * 1e9),
+            progress=lambda file: progress(f"exporting {file}"),
+        )
+    for artifact in artifacts:
+        output.say(f"wrote {artifact.path} ({figures.size(artifact.path.stat().st_size)})")
+    output.write_json(lambda: json.dumps([as_dict(artifact) for artifact in artifacts], indent=2) + "\n")

@@ -1,0 +1,150 @@
+"""Options that several commands share, each described once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slimedge.errors import InputError
+
+if TYPE_CHECKING:
+    from slimedge.data import Data
+
+Json = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Write the result as JSON; '-' writes it to stdout instead of text."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Open an .h5 file, which can run code of whoever made it.")
+]
+Source = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="An .npz file, a folder of IDX files or of images (a class a folder), a .csv, or module:function.",
+    ),
+]
+MaybeSource = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="An .npz file, a folder of IDX files or of images (a class a folder), a .csv, or module:function.",
+    ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option("--label-column", "--labels", metavar="NAME", help="Column or array that holds the labels."),
+]
+Scale = Annotated[
+    str | None, typer.Option("--scale", metavar="FACTOR", help="What the values are multiplied with, as 1/255.")
+]
+Part = Annotated[
+    str | None, typer.Option("--part", metavar="train|test", help="Take one part of data that has both.")
+]
+ImageSize = Annotated[
+    str | None,
+    typer.Option("--image-size", metavar="HxW", help="Size of images, for a model that takes any, as 224x224."),
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Take at most N examples of a tf.data.Dataset.")
+]
+NoRangeChecks = Annotated[
+    bool, typer.Option("--no-range-checks", help="Take data whose values look wrong for the model, as meant so.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the split: the same seed gives the same parts.")]
+Evaluation = Annotated[
+    str | None,
+    typer.Option(
+        "--samples",
+        "--evaluation",
+        metavar="N|SHARE|all",
+        help="Examples to compare on; by default the test part, or a fifth where there is none.",
+    ),
+]
+Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads of every runtime.")]
+Target = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        metavar="TARGET",
+        help="Where to run, as ort, ort:cpu or litert; once for each format. `slimedge targets` lists them.",
+    ),
+]
+AllowFallback = Annotated[
+    bool, typer.Option("--allow-fallback", help="Measure on the CPU where a provider cannot run; the row says so.")
+]
+
+
+def load_data(
+    source: str,
+    *,
+    labels: str | None = None,
+    scale: str | None = None,
+    part: str | None = None,
+    image_size: str | None = None,
+    limit: int | None = None,
+) -> Data:
+    """Open data as the command line describes it."""
+    from slimedge.data import Data
+
+    return Data.load(source, labels=labels, scale=scale, part=part, image_size=image_size, limit=limit)
+
+
+def amount(given: str | None, option: str) -> float | None:
+    """Read a count, a share, or `all`.
+
+    Args:
+        given: text of the user's, None where the option was not used.
+        option: its name, for the message.
+
+    Returns:
+        An int for a count, a float in 0…1 for a share; None stays None.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    if given is None:
+        return None
+    if given == "all":
+        return 1.0
+    try:
+        return int(given) if given.isdigit() else float(given)
+    except ValueError:
+        raise InputError(
+            f"{option} {given} is not allowed; give a count as 2000, a share as 0.2, or all."
+        ) from None
+
+
+def check_output(path: Path, option: str, *, ending: str | None = None) -> None:
+    """Refuse a path that could not be written, before any work is done for it.
+
+    Args:
+        path: of the file to be.
+        option: that it was given with, for the message.
+        ending: that it must have.
+
+    Raises:
+        InputError: it is a folder, has another ending, or lies where nothing may be written.
+    """
+    if ending is not None and path.suffix.lower() != ending:
+        raise InputError(f"{option} {path} must end in {ending}; write {path.with_suffix(ending)}.")
+    if path.is_dir():
+        raise InputError(f"{option} {path} is a folder; name a file, as {path / ('result' + (ending or '.json'))}.")
+    check_folder(path.parent, option)
+
+
+def check_folder(folder: Path, option: str) -> None:
+    """Refuse a folder that neither exists nor could be made, or that may not be written."""
+    nearest = folder
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise InputError(f"{option} lies under {nearest}, which is a file; choose a folder.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"{option} lies under {nearest}, where nothing may be written; choose another folder.")

@@ -1,0 +1,71 @@
+"""`slimedge quantize`: a float Keras model to an integer one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slimedge.cli import options
+from slimedge.cli.output import Output
+from slimedge.progress import on_terminal
+
+
+def quantize(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A trained .keras file.")],
+    data: options.Source,
+    out: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.keras", help="File for the quantized model.")],
+    scheme: Annotated[
+        str, typer.Option("--scheme", metavar="SCHEME", help="What becomes an integer, and how wide.")
+    ] = "static_wi8_ai8",
+    observer: Annotated[
+        str,
+        typer.Option("--observer", metavar="OBSERVER", help="How ranges are found: minmax, moving_average, percentile."),
+    ] = "minmax",
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", metavar="LAYER", help="Layer that stays float; may be repeated.")
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option("--calibration", metavar="N|SHARE", help="Examples to find ranges on; by default 512."),
+    ] = None,
+    evaluation: options.Evaluation = None,
+    seed: options.Seed = 0,
+    labels: options.Labels = None,
+    scale: options.Scale = None,
+    part: options.Part = None,
+    image_size: options.ImageSize = None,
+    limit: options.Limit = None,
+    no_range_checks: options.NoRangeChecks = False,
+    trust: options.Trust = False,
+    to_json: options.Json = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Quantize a trained model to integers, after training; the result is an ordinary Keras model."""
+    output = Output(to_json, quiet)
+    options.check_output(out, "--output", ending=".keras")
+    split = {
+        "seed": seed,
+        "calibration": options.amount(calibration, "--calibration"),
+        "evaluation": options.amount(evaluation, "--samples"),
+    }
+    from slimedge.benchmarks.quantizing import quantize_file
+    from slimedge.benchmarks.reporting import quantization
+
+    loaded = options.load_data(data, labels=labels, scale=scale, part=part, image_size=image_size, limit=limit)
+    with on_terminal(quiet=quiet) as progress:
+        done = quantize_file(
+            model,
+            loaded,
+            out,
+            scheme=scheme,
+            observer=observer,
+            exclude=tuple(exclude or ()),
+            split=split,
+            checks="types" if no_range_checks else "strict",
+            trust=trust,
+            progress=progress,
+        )
+    output.show(lambda console: quantization.show(done, console))
+    output.write_json(lambda: quantization.as_json(done))

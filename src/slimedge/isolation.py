@@ -1,0 +1,198 @@
+"""Run one function in a fresh process that has a time limit, a memory limit and no GPU.
+
+Converters leak, abort and swallow errors; in here that costs one clear sentence, never the user's process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import slimedge.errors
+from slimedge.errors import ConversionError, SlimedgeError
+
+POLL_S = 0.05
+DEFAULT_TIME_LIMIT_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Isolated:
+    """What came back.
+
+    Attributes:
+        result: the function's, as JSON values.
+        seconds: that it took, the start of the process included.
+        peak_rss_bytes: largest memory of the process and its children, as sampled.
+    """
+
+    result: Any
+    seconds: float
+    peak_rss_bytes: int
+
+
+def default_memory_limit_bytes() -> int:
+    """Nine tenths of the machine's memory, or of the cgroup's where that is less."""
+    import psutil
+
+    total = int(psutil.virtual_memory().total)
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            total = min(total, int(Path(path).read_text()))
+        except (OSError, ValueError):
+            continue
+    return total * 9 // 10
+
+
+def run_isolated(
+    target: str,
+    arguments: Mapping[str, Any],
+    *,
+    label: str,
+    time_limit_s: float = DEFAULT_TIME_LIMIT_S,
+    memory_limit_bytes: int | None = None,
+) -> Isolated:
+    """Call `target(**arguments)` in a fresh process.
+
+    Args:
+        target: `"module:function"`; it takes and gives JSON values.
+        arguments: by name.
+        label: what is being done, for messages ("the ONNX export of model.keras").
+        time_limit_s: after which the process and its children are killed.
+        memory_limit_bytes: of resident memory, likewise; None for nine tenths of the machine's.
+
+    Returns:
+        Its result, time and peak memory.
+
+    Raises:
+        SlimedgeError: whatever the function raised of this kind, as its own class.
+        ConversionError: it raised anything else, ran out of time or memory, or died of a signal.
+    """
+    limit = memory_limit_bytes or default_memory_limit_bytes()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
+        request, answer, log = (Path(folder, name) for name in ("request.json", "answer.json", "log.txt"))
+        request.write_text(json.dumps({"target": target, "arguments": dict(arguments), "path": sys.path}))
+        with log.open("wb") as sink:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT, str(request), str(answer)],
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                env=_environment(),
+                start_new_session=True,
+            )
+            try:
+                peak = _watch(process, label, started + time_limit_s, time_limit_s, limit)
+            finally:
+                _kill(process)
+        seconds = time.monotonic() - started
+        return Isolated(_read(process.returncode, answer, log, label), seconds, peak)
+
+
+_BOOT = """
+import json, sys
+request = json.load(open(sys.argv[1]))
+sys.path[:] = request["path"]
+from slimedge.isolation import answer
+answer(request, sys.argv[2])
+"""
+
+
+def answer(request: Mapping[str, Any], path: str) -> None:
+    """Call what was asked for and write its result or error; runs in the fresh process."""
+    try:
+        module, _, name = request["target"].partition(":")
+        outcome = {"result": getattr(importlib.import_module(module), name)(**request["arguments"])}
+    except SlimedgeError as error:
+        outcome = {"error": type(error).__name__, "message": str(error)}
+    except MemoryError:
+        outcome = {"error": "MemoryError", "message": "it ran out of memory"}
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        first = next(iter(str(error).strip().splitlines()), "")
+        outcome = {"error": type(error).__name__, "message": f"{type(error).__name__}: {first}"[:400]}
+    Path(path).write_text(json.dumps(outcome))
+
+
+def _environment() -> dict[str, str]:
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "0"}
+    # glibc gives big blocks back at once only with a fixed threshold; converters free many of them.
+    memory = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576"}
+    return {**os.environ, **quiet, **memory, "KERAS_BACKEND": "tensorflow"}
+
+
+def _watch(
+    process: subprocess.Popen[bytes], label: str, deadline: float, time_limit_s: float, limit: int
+) -> int:
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, _tree_rss_bytes(process.pid))
+        if peak > limit:
+            raise ConversionError(
+                f"{label} was stopped at {peak / 2**30:.1f} GiB of memory, its limit is {limit / 2**30:.1f} GiB; "
+                "raise the limit (--memory-limit) or use a machine with more."
+            )
+        if time.monotonic() > deadline:
+            raise ConversionError(
+                f"{label} was stopped after {time_limit_s:.0f} s, its time limit; raise it (--time-limit)."
+            )
+        try:
+            process.wait(POLL_S)
+        except subprocess.TimeoutExpired:
+            continue
+    return peak
+
+
+def _tree_rss_bytes(pid: int) -> int:
+    import psutil
+
+    total = 0
+    try:
+        parent = psutil.Process(pid)
+        for member in (parent, *parent.children(recursive=True)):
+            total += int(member.memory_info().rss)
+    except psutil.Error:
+        pass
+    return total
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the process and whatever it started; it leads a session of its own."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+    process.wait()
+
+
+def _read(returncode: int | None, answer_path: Path, log: Path, label: str) -> Any:
+    if not answer_path.exists():
+        tail = _last_line(log)
+        if returncode is not None and returncode < 0:
+            name = signal.Signals(-returncode).name
+            raise ConversionError(f"{label} died of {name} in native code{tail}; nothing was written.")
+        raise ConversionError(f"{label} ended with status {returncode} and no result{tail}; nothing was written.")
+    outcome = json.loads(answer_path.read_text())
+    if "error" not in outcome:
+        return outcome["result"]
+    kind = getattr(slimedge.errors, outcome["error"], None)
+    if isinstance(kind, type) and issubclass(kind, SlimedgeError):
+        raise kind(outcome["message"])
+    raise ConversionError(f"{label} failed: {outcome['message'].rstrip('.')}; nothing was written.")
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return f" ({lines[-1][:200]})" if lines else ""

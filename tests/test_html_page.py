@@ -1,0 +1,82 @@
+"""The page in a real browser: it draws its plot, asks the network for nothing, and fits a phone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import chromium
+import pytest
+from report_sample import sample_report
+from slimedge.benchmarks.reporting import html
+
+pytestmark = pytest.mark.skipif(chromium.EXECUTABLE is None, reason=chromium.HOW_TO_GET)
+POINTS = "[...document.querySelectorAll('svg .point circle')].map(c => { const r = c.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })"
+FRAME = "(() => { const r = document.querySelector('svg .frame').getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; })()"
+CONTRAST = """
+(() => {
+  const channels = c => c.match(/[\\d.]+/g).map(Number);
+  const light = c => { const [r, g, b] = channels(c).map(v => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; });
+    return .2126 * r + .7152 * g + .0722 * b; };
+  const behind = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (channels(c)[3] !== 0) return c; } return 'rgb(255,255,255)'; };
+  const worst = [];
+  for (const e of document.querySelectorAll('h1,h2,h3,p,li,th,td,td small,th small,dt,dd,summary,.verdict,.mark,footer')) {
+    const [a, b] = [light(getComputedStyle(e).color), light(behind(e))].sort((x, y) => y - x);
+    worst.push([(a + .05) / (b + .05), e.className + ' ' + e.textContent.slice(0, 30)]);
+  }
+  return worst.sort((x, y) => x[0] - y[0])[0];
+})()
+"""
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(html.render(sample_report()), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1100, False), (1100, True), (390, False), (390, True)])
+def test_the_page_draws_its_plot_and_no_request_leaves_it(page_file, width, dark, tmp_path):
+    with chromium.Page(width, dark=dark) as page:
+        page.open(page_file)
+        page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+
+        assert page.requests == [page_file.as_uri()]
+        assert page.messages == []
+        left, top, right, bottom = page.evaluate(FRAME)
+        points = page.evaluate(POINTS)
+        assert len(points) == 4
+        assert all(left < x < right and top < y < bottom for x, y in points)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        ratio, where = page.evaluate(CONTRAST)
+        assert ratio >= 4.5, where  # WCAG 2.2, level AA
+        if folder := os.environ.get("SLIMEDGE_SCREENSHOTS"):
+            page.screenshot(Path(folder) / f"report_{width}_{'dark' if dark else 'light'}.png")
+
+
+def test_markup_in_a_name_is_text_in_the_browser(tmp_path):
+    from test_reporting import HOSTILE, hostile
+
+    path = tmp_path / "hostile.html"
+    path.write_text(html.render(hostile()), encoding="utf-8")
+
+    with chromium.Page() as page:
+        page.open(path)
+
+        assert page.evaluate("document.querySelectorAll('script').length") == 0
+        assert page.evaluate("document.querySelector('h1').textContent") == HOSTILE
+
+
+def test_the_plot_and_every_table_can_be_read_without_seeing(page_file):
+    with chromium.Page() as page:
+        page.open(page_file)
+
+        described = page.evaluate(
+            "document.querySelector('svg').getAttribute('aria-labelledby').split(' ')"
+            ".map(id => document.getElementById(id).textContent).join(' ')"
+        )
+        assert "resnet8.int8.onnx: accuracy 91.28 %, latency 74.0 µs" in described
+        assert page.evaluate("[...document.querySelectorAll('table')].every(t => t.querySelector('th[scope=col]'))")
+        assert page.evaluate("[...document.querySelectorAll('tbody tr')].every(r => r.querySelector('th[scope=row]'))")
+        assert page.evaluate("document.documentElement.lang") == "en"
