@@ -89,7 +89,8 @@ class Watch:
     def run(self, batch: Batch) -> list[NDArray[np.float32]]:
         """Give the arrays of the watched values for one batch of inputs by name."""
         feeds = [np.asarray(batch[name]) for name in self.names]
-        given = iter(self._model.predict_on_batch(feeds) if self._model is not None else [])
+        # Called eagerly: compiling costs more than a few calibration batches, and every tail batch compiles again.
+        given = iter(self._model(feeds, training=False) if self._model is not None else [])
         return [
             feeds[self._inputs[index]] if index in self._inputs else np.asarray(next(given))
             for index in range(self._count)

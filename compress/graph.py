@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimedge.errors import InputError
+from slimedge.keras_file import input_specs, input_structure, output_specs, output_structure
 
 if TYPE_CHECKING:
     import keras
@@ -247,16 +248,15 @@ def from_model(model: keras.Model) -> Graph:
     def structure(of: Any) -> Any:
         return keras.tree.map_structure(lambda tensor: by_tensor[id(tensor)], of)
 
-    input_names = tuple(tensor.name for tensor in model.inputs)
     return Graph(
         name=model.name,
         inputs=tuple(given),
-        input_names=input_names,
+        input_names=tuple(spec.name for spec in input_specs(model)),
         outputs=tuple(outputs),
-        output_names=tuple(_output_names(model)),
+        output_names=tuple(spec.name for spec in output_specs(model)),
         nodes=tuple(reader.nodes),
-        input_structure=structure(model.input),
-        output_structure=structure(model.output),
+        input_structure=structure(input_structure(model)),
+        output_structure=structure(output_structure(model)),
     )
 
 
@@ -306,14 +306,6 @@ def _layer_names(graph: Graph) -> dict[Layer, str]:
                 name = _fresh(f"{name}_{node.layer.kind.lower()}", taken)
             names[node.layer] = name
             taken.add(name)
-    return names
-
-
-def _output_names(model: keras.Model) -> list[str]:
-    """The names that Keras gives the outputs; a layer with several outputs has them numbered."""
-    names: list[str] = []
-    for tensor in model.outputs:
-        names.append(_fresh(tensor._keras_history.operation.name, set(names)))
     return names
 
 

@@ -16,8 +16,11 @@ from slimedge.compress.graph import Graph, Layer, Node, Value, from_model, to_mo
 from slimedge.compress.placement import Placement, place
 from slimedge.compress.rules import Role, role_of
 from slimedge.compress.simplifying import split_activations, split_separable, split_swish, strip_training_only
+from slimedge.compress.observers import OBSERVERS
 from slimedge.errors import InputError
+from slimedge.keras_file import input_specs
 from slimedge.lineage import lineage_of, with_lineage
+from slimedge.preprocessing import starts_with_preprocessing
 from slimedge.registry import Registry
 
 if TYPE_CHECKING:
@@ -83,6 +86,7 @@ def quantize(
             functional graph, without a layer that can be quantized, or quantized before.
     """
     method = SCHEMES[scheme]
+    OBSERVERS.check(observer)
     known = {layer.name for layer in model._flatten_layers(include_self=False)}
     unknown = sorted(set(exclude) - known)
     if unknown:
@@ -90,8 +94,9 @@ def quantize(
             f"there is no layer '{unknown[0]}' to exclude in model '{model.name}'; "
             "`slimedge inspect` lists the layers."
         )
+    bound = data if data.is_bound else data.bind(input_specs(model), preprocessing=starts_with_preprocessing(model))
     quantized: keras.Model = method(
-        model, data, observer=observer, exclude=frozenset(exclude), progress=progress
+        model, bound, observer=observer, exclude=frozenset(exclude), progress=progress
     )
     return quantized
 
@@ -156,14 +161,17 @@ def insert(graph: Graph, placement: Placement, ranges: Ranges) -> Graph:
     names = {*(node.name for node in graph.nodes), *graph.input_names}
     nodes: list[Node] = []
 
-    def rounding(source: str, before: Value, after: Value, group: int, name: str) -> Node:
+    def rounding(
+        source: str, before: Value, after: Value, group: int, name: str, *, again: bool = False
+    ) -> Node:
         from slimedge.fake_quant import FakeQuant
 
         low, high, _ = grids[group]
         while name in names:
             name += "_"
         names.add(name)
-        layer = Layer(FakeQuant, {"name": name, "low": low, "high": high}, _range_weights(low, high))
+        config = {"name": name, "low": low, "high": high, "requantizes": again}
+        layer = Layer(FakeQuant, config, _range_weights(low, high))
         return Node(name, source, layer, (before,), {}, (after,))
 
     for value, name in zip(graph.inputs, graph.input_names, strict=True):
@@ -174,7 +182,8 @@ def insert(graph: Graph, placement: Placement, ranges: Ranges) -> Graph:
         for value in (value for taker, value in placement.requantized if taker is node):
             moved[value] = Value(value.shape, value.dtype)
             group = placement.groups[node.output]
-            nodes.append(rounding(node.source, value, moved[value], group, f"{node.name}_requantize"))
+            name = f"{node.name}_requantize"
+            nodes.append(rounding(node.source, value, moved[value], group, name, again=True))
         new = replace(node, layer=wrapped.get(node.layer, node.layer))
         if moved:
             new = _with_inputs(new, moved)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slimedge import notes
 from slimedge.artifact import Artifact, Format, Step
 from slimedge.artifact_file import read_artifact
 from slimedge.errors import InputError
 from slimedge.isolation import DEFAULT_TIME_LIMIT_S, run_isolated
-from slimedge.lineage import lineage_of, to_json
+from slimedge.lineage import lineage_of
 
 if TYPE_CHECKING:
     import keras
@@ -97,7 +98,7 @@ def export_model(
                     "trust": trust,
                     "examples": None if arrays is None else str(arrays),
                     "modules": modules,
-                    "metadata": {"lineage": to_json(steps)},
+                    "metadata": notes.to_dict(steps),
                 },
                 label=f"the export of {out.name}",
                 time_limit_s=time_limit_s,

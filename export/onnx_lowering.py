@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
+from slimedge.errors import ConversionError
 from slimedge.export.onnx_graph import OnnxGraph, attribute, moved
 from slimedge.export.tracing import Weight
 
@@ -27,7 +28,11 @@ def fill_weights(graph: OnnxGraph, weights: Mapping[str, Weight]) -> None:
     consumers = graph.consumers()
     gone: list[NodeProto] = []
     for tensor, weight in pending.items():
-        _place(graph, consumers, gone, tensor, weight.value, weight.scale)
+        scale, channel = weight.scale, None
+        if scale is not None:
+            numbers = np.arange(scale.size, dtype=np.int32).reshape(scale.shape)
+            channel = np.broadcast_to(numbers, weight.value.shape)
+        _place(graph, consumers, gone, tensor, weight.value, scale, channel)
     graph.remove(gone)
 
 
@@ -38,6 +43,7 @@ def _place(
     tensor: str,
     value: NDArray[Any],
     scale: NDArray[np.float32] | None,
+    channel: NDArray[np.int32] | None,
 ) -> None:
     takers = consumers.get(tensor, [])
     rest = []
@@ -46,17 +52,17 @@ def _place(
         if new is None:
             rest.append(node)
             continue
-        # The scale moves along at full size: whatever the op does, each number keeps its own scale.
-        full = None if scale is None else moved(node, np.broadcast_to(scale, value.shape), graph.constants)
+        # Each number's channel moves along with it: whatever the op does, it keeps its own scale.
+        channels = None if channel is None else moved(node, channel, graph.constants)
         gone.append(node)
-        _place(graph, consumers, gone, node.output[0], new, full)
+        _place(graph, consumers, gone, node.output[0], new, scale, channels)
     if not rest:
         return
-    if scale is None:
+    if scale is None or channel is None:
         graph.constants[tensor] = np.ascontiguousarray(value)
         return
     integers = graph.add_constant(f"{tensor}_int8", np.ascontiguousarray(value))
-    axis, vector = _per_axis(np.broadcast_to(scale, value.shape))
+    axis, vector = _per_axis(scale, channel)
     step = graph.add_constant(f"{tensor}_scale", vector)
     zero = graph.add_constant(f"{tensor}_zero", np.zeros(vector.shape, np.int8))
     extra = {} if axis is None else {"axis": axis}
@@ -65,14 +71,20 @@ def _place(
     )
 
 
-def _per_axis(scale: NDArray[np.float32]) -> tuple[int | None, NDArray[np.float32]]:
-    """Reduce a full-size scale to a vector along the one axis on which it changes."""
-    for axis, size in enumerate(scale.shape):
-        line = scale[tuple(slice(None) if other == axis else 0 for other in range(scale.ndim))]
-        shape = [size if other == axis else 1 for other in range(scale.ndim)]
-        if size > 1 and np.array_equal(np.broadcast_to(line.reshape(shape), scale.shape), scale):
-            return axis, np.ascontiguousarray(line)
-    return None, np.asarray(scale.flat[0])
+def _per_axis(
+    scale: NDArray[np.float32], channel: NDArray[np.int32]
+) -> tuple[int | None, NDArray[np.float32]]:
+    """Give the axis along which the channels lie, and their scales in that order."""
+    if scale.size == 1:
+        return None, np.asarray(scale.reshape(()))
+    for axis, size in enumerate(channel.shape):
+        line = channel[tuple(slice(None) if other == axis else 0 for other in range(channel.ndim))]
+        if size == scale.size and len(np.unique(line)) == size:
+            return axis, np.ascontiguousarray(scale.reshape(-1)[line])
+    raise ConversionError(
+        f"the {scale.size} channels of a kernel do not lie along one axis in ONNX (shape {channel.shape}); report "
+        "the model, or export to TFLite."
+    )
 
 
 def fuse_dense(graph: OnnxGraph) -> None:
@@ -164,7 +176,7 @@ def quantize_biases(graph: OnnxGraph) -> None:
         scale = np.asarray(step, np.float32)
         limits = np.iinfo(np.int32)
         integers = np.clip(np.rint(bias / scale.astype(np.float64)), limits.min, limits.max).astype(np.int32)
-        name = f"{kernel.name.removesuffix(':0')}_bias"
+        name = f"{node.output[0]}_bias"
         inputs = [graph.add_constant(f"{name}_int32", integers), graph.add_constant(f"{name}_scale", scale)]
         inputs.append(graph.add_constant(f"{name}_zero", np.zeros(scale.shape, np.int32)))
         extra = {"axis": 0} if scale.ndim else {}

@@ -7,7 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from slimedge import notes
 from slimedge.errors import ConversionError, InputError
+from slimedge.keras_file import output_specs
+from slimedge.export.tensorflow_graph import without_erfc
 from slimedge.export.tracing import Traced, Weight, quantized_layers, trace
 
 if TYPE_CHECKING:
@@ -54,15 +57,15 @@ def to_onnx(
     traced = trace(model, batch=None, leave_out=_is_left_out)
     if sum(weight.value.nbytes for weight in traced.left_out.values()) > LARGEST_FILE_BYTES:
         raise InputError(f"model '{model.name}' is over ONNX's limit of 2 GiB for one file.")
-    outputs = {tensor.name: name for name, tensor in traced.function.structured_outputs.items()}
+    made = traced.function.structured_outputs
+    outputs = {made[spec.name].name: spec.name for spec in output_specs(model)}
     return _lower(traced, layers, outputs, integers=integers, io=io, metadata=dict(metadata or {}))
 
 
 def grids_of(proto: ModelProto) -> dict[str, Any]:
     """Give scale, zero point and dtype of each quantized input and output of a converted model, by name."""
-    text = next(entry.value for entry in proto.metadata_props if entry.key == "slimedge")
-    metadata = json.loads(text)
-    return {**metadata["inputs"], **metadata["outputs"]}
+    text = next(entry.value for entry in proto.metadata_props if entry.key == notes.KEY)
+    return dict(json.loads(text)["grids"])
 
 
 def _is_left_out(weight: Weight) -> bool:
@@ -93,8 +96,10 @@ def _lower(
     elif integers == "u8u8":
         lowering.unsigned_kernels(graph)
     name_after_layers(graph, layers, outputs)
-    metadata["inputs"] = _grids(graph, graph.inputs, "QuantizeLinear")
-    metadata["outputs"] = _grids(graph, graph.outputs, "DequantizeLinear")
+    metadata["inputs"], metadata["outputs"] = graph.inputs, list(outputs.values())
+    metadata["grids"] = _grids(graph, graph.inputs, "QuantizeLinear") | _grids(
+        graph, graph.outputs, "DequantizeLinear"
+    )
     if io == "int8":
         lowering.integer_io(graph)
     proto = graph.finish()
@@ -102,7 +107,7 @@ def _lower(
     proto.graph.name = "model"
     proto.doc_string = ""
     entry = proto.metadata_props.add()
-    entry.key, entry.value = "slimedge", json.dumps(metadata, separators=(",", ":"))
+    entry.key, entry.value = notes.KEY, json.dumps(metadata, separators=(",", ":"))
     return proto
 
 
@@ -130,9 +135,10 @@ def _convert(traced: Traced, outputs: Mapping[str, str]) -> ModelProto:
 
     import tf2onnx
 
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     function = traced.function
     definition = function.graph.as_graph_def(add_shapes=True)
+    without_erfc(definition)
     names = [tensor.name for tensor in function.inputs]
     gc.collect()
     try:
@@ -145,4 +151,17 @@ def _convert(traced: Traced, outputs: Mapping[str, str]) -> ModelProto:
             f"tf2onnx could not convert the model to ONNX: {first}; `slimedge inspect` shows its layers, "
             "replace the one named here or export to TFLite."
         ) from error
+    _check_known(proto)
     return proto
+
+
+def _check_known(proto: ModelProto) -> None:
+    """Refuse an op that tf2onnx does not know: it only logs it, and leaves it in the graph."""
+    from onnx import defs
+
+    for node in proto.graph.node:
+        if not node.domain and not defs.has(node.op_type, OPSET):
+            raise ConversionError(
+                f"tf2onnx has no ONNX form of TensorFlow's {node.op_type} (in {node.name}); replace that layer or "
+                "export to TFLite."
+            )

@@ -8,7 +8,9 @@ import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from slimedge import notes
 from slimedge.errors import ConversionError, InputError
+from slimedge.keras_file import output_specs
 from slimedge.export.tracing import quantized_layers, trace
 
 if TYPE_CHECKING:
@@ -42,12 +44,12 @@ def to_tflite(
     if io == "int8" and not quantized:
         raise InputError(f"model '{model.name}' is float, so it has no int8 inputs; quantize it first or use float32.")
     layers = {layer.name for layer in model._flatten_layers()}
-    function = trace(model, batch=batch).function
+    function = trace(model, batch=batch, requantizing=False).function
     inputs = [tensor.name.removesuffix(":0") for tensor in function.inputs]
     outputs = {tensor.name: name for name, tensor in function.structured_outputs.items()}
     content = _convert(function, quantized=quantized, integer_io=io == "int8")
     order = [outputs[tensor.name] for tensor in function.outputs]
-    wanted = list(function.structured_outputs)
+    wanted = [spec.name for spec in output_specs(model)]
     del function
     gc.collect()
     return finish(content, inputs, order, wanted, layers, dict(metadata or {}))
@@ -78,7 +80,7 @@ def _reason(message: str) -> str:
     select = re.search(r"(?:Flex|Custom) ops?: ([^\n]+)", message)
     if select:
         return f"no built-in op for {select.group(1).strip()}"
-    lines = [line.strip() for line in message.splitlines() if "error:" in line]
+    lines = [line.partition("error:")[2].strip() for line in message.splitlines() if "error:" in line]
     lines = lines or [line.strip() for line in message.splitlines() if line.strip()]
     return lines[0][:300].rstrip(".") if lines else "no reason was given"
 
@@ -122,13 +124,12 @@ def finish(
     signature.outputs = [_entry(schema, name, by_name[name]) for name in wanted]
     model.signatureDefs = [signature]
     model.description = "slimedge"
-    metadata["outputs"] = wanted
-    for name, text in (("slimedge", json.dumps(metadata, separators=(",", ":"))),):
-        buffer, entry = schema.BufferT(), schema.MetadataT()
-        buffer.data = list(text.encode())
-        model.buffers.append(buffer)
-        entry.name, entry.buffer = name, len(model.buffers) - 1
-        model.metadata = [*(model.metadata or []), entry]
+    metadata |= {"inputs": inputs, "outputs": wanted}
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = list(json.dumps(metadata, separators=(",", ":")).encode())
+    model.buffers.append(buffer)
+    entry.name, entry.buffer = notes.KEY, len(model.buffers) - 1
+    model.metadata = [*(model.metadata or []), entry]
     builder = flatbuffers.Builder(len(content) + 2**16)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())

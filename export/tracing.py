@@ -65,7 +65,11 @@ def quantized_layers(model: keras.Model) -> list[Any]:
 
 
 def trace(
-    model: keras.Model, *, batch: int | None, leave_out: Callable[[Weight], bool] | None = None
+    model: keras.Model,
+    *,
+    batch: int | None,
+    leave_out: Callable[[Weight], bool] | None = None,
+    requantizing: bool = True,
 ) -> Traced:
     """Trace a model at inference.
 
@@ -73,6 +77,7 @@ def trace(
         model: built.
         batch: size of the first axis of every input, None for any.
         leave_out: which weights become placeholders; the others are constants in the graph.
+        requantizing: see `slimedge.fake_quant.lowering`.
 
     Returns:
         The function; its input names are the model's, its outputs are a dict by output name.
@@ -81,7 +86,7 @@ def trace(
     import tensorflow as tf
 
     from slimedge.fake_quant import lowering
-    from slimedge.keras_file import input_specs, output_specs
+    from slimedge.keras_file import input_specs, input_structure, output_specs
 
     weights = weights_of(model)
     variables = {id(variable): variable for variable in model.variables}
@@ -97,8 +102,8 @@ def trace(
             (variables[key], fed[key] if key in fed else tf.constant(weight.dequantized()))
             for key, weight in weights.items()
         ]
-        with keras.StatelessScope(mapping), lowering():
-            structure = keras.tree.pack_sequence_as(model.input, list(given))
+        with keras.StatelessScope(mapping), lowering(requantizing=requantizing):
+            structure = keras.tree.pack_sequence_as(input_structure(model), list(given))
             result = keras.tree.flatten(model(structure, training=False))
         return {
             spec.name: tf.identity(tensor, name=f"output_{index}")

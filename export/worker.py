@@ -13,7 +13,14 @@ import numpy as np
 from slimedge.artifact import Format
 from slimedge.errors import CheckError, InputError
 from slimedge.export.trial import OnnxTrial, TfliteTrial, Trial
-from slimedge.export.verify import Fidelity, example_inputs, fidelity, first_difference, is_close
+from slimedge.export.verify import (
+    Fidelity,
+    example_inputs,
+    fidelity,
+    first_difference,
+    is_close,
+    output_steps,
+)
 from slimedge.files import atomic_path
 
 if TYPE_CHECKING:
@@ -63,13 +70,13 @@ def convert(
         with np.load(examples) as arrays:
             given = {name: arrays[name] for name in arrays.files}
     inputs = example_inputs(network, given)
-    expected = _keras_outputs(network, inputs)
+    expected = keras_outputs(network, inputs)
     quantized = any(type(layer).__name__ == "FakeQuant" for layer in network._flatten_layers())
     with atomic_path(Path(out)) as temporary:
         content, trial = _make(network, Format(to), io, batch, integers, metadata)
         temporary.write_bytes(content)
         del content
-        measured = fidelity(expected, trial.run(inputs))
+        measured = fidelity(expected, trial.run(inputs), output_steps(network))
         if not is_close(measured, quantized=quantized):
             raise _parting(network, inputs, trial, measured, quantized, Path(out).name)
     return {
@@ -108,12 +115,13 @@ def _check_operators(proto: Any) -> None:
         raise CheckError("the ONNX conversion left a model without operators or outputs; it was not kept.")
 
 
-def _keras_outputs(network: keras.Model, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def keras_outputs(network: keras.Model, inputs: Mapping[str, Any]) -> dict[str, Any]:
     import keras
 
-    from slimedge.keras_file import output_specs
+    from slimedge.keras_file import input_specs, input_structure, output_specs
 
-    structure = keras.tree.pack_sequence_as(network.input, [inputs[tensor.name] for tensor in network.inputs])
+    given = [inputs[spec.name] for spec in input_specs(network)]
+    structure = keras.tree.pack_sequence_as(input_structure(network), given)
     outputs = keras.tree.flatten(network.predict_on_batch(structure))
     names = [spec.name for spec in output_specs(network)]
     return dict(zip(names, map(np.asarray, outputs), strict=True))

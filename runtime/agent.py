@@ -13,11 +13,11 @@ Requests are objects with a field `do`; answers have `ok`, and where that is fal
     prepare   imports the runtime; threads
               → facts (fields of slimedge.measurement.Environment), providers {name: why it cannot be used or null}
     load      model, format, threads, cpus (to pin to), priority (whether to come before other programs where that is
-              allowed), options (of the backend), inputs (.npz or null), batch, seed, slowdown (for tests of the
-              measuring: stretches every run by that share)
+              allowed), options (of the backend), grids ({inputs, outputs: {name: [scale, zero point]}}), inputs (.npz
+              or null), batch, seed, slowdown (for tests of the measuring: stretches every run by that share)
               → load_s, first_run_s, inputs, outputs, provider, model_bytes
-    warm      window_s, warm_limit_s, tolerance → runs, seconds, stable
-    time      settle_runs, seconds, runs         → samples_ns, at least so many and for at least so long
+    warm      window_s, warm_limit_s, tolerance → runs, seconds, stable, run_s (median of the last window)
+    time      settle_s, seconds, runs → samples_ns, at least so many and for at least so long
     predict   inputs (.npz), outputs (.npz to write), float by name → rows
     ops       → integer, total, heavy [[name, type, is integer]], providers {provider: nodes}
     memory    → peak_rss_bytes, model_bytes
@@ -28,6 +28,7 @@ Requests are objects with a field `do`; answers have `ok`, and where that is fal
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import importlib.util
 import json
@@ -40,10 +41,10 @@ import threading
 import time
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+HERE = os.path.dirname(os.path.realpath(__file__))
 if __name__ == "__main__":
     # A script's own folder comes first on the path, where our file names would shadow other people's modules.
-    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) != os.path.dirname(os.path.realpath(__file__))]
+    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) != os.path.realpath(HERE)]
 
 import numpy as np  # noqa: E402
 
@@ -82,11 +83,13 @@ class Agent:
             return {"ok": False, "kind": kind, "message": lines[0] if kind == "run" else " ".join(lines)}
 
     def do_prepare(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        """Import the runtime and describe the machine."""
         self._backend.prepare()
         facts = self._facts.environment(request["threads"], tuple(self._backend.packages))
         return {"facts": facts, "providers": self._backend.providers()}
 
     def do_load(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        """Load a model and run it once."""
         if request.get("priority"):
             _raise_priority()
         if request.get("cpus") and hasattr(os, "sched_setaffinity"):
@@ -98,11 +101,14 @@ class Agent:
             request["model"], request["format"], threads=request["threads"], **request.get("options", {})
         )
         loaded = self._clock()
+        self._complete_grids(request.get("grids", {}))
         self._feeds = self._timing_feeds(request)
         self._run = self._model.bind(self._feeds)
         bound = self._clock()
         self._run()
         ran = self._clock()
+        gc.collect()
+        gc.disable()  # a collection in the middle of a run would be timed as the model's
         after = _status_bytes("VmHWM")
         if before is not None and after is not None:
             self._model_bytes = after - before
@@ -126,17 +132,19 @@ class Agent:
             samples = self._sample(request["window_s"], 1)
             runs += len(samples)
             medians = [*medians, statistics.median(samples)][-WARM_WINDOWS:]
-            stable = len(medians) == WARM_WINDOWS and max(medians) <= min(medians) * (1 + request["tolerance"])
+            close = max(medians) <= min(medians) * (1 + request["tolerance"])
+            stable = close and len(medians) == WARM_WINDOWS
             seconds = (self._clock() - begin) / 1e9
             if stable or seconds >= request["warm_limit_s"]:
-                return {"runs": runs, "seconds": seconds, "stable": stable}
+                return {"runs": runs, "seconds": seconds, "stable": stable, "run_s": medians[-1] / 1e9}
 
     def do_time(self, request: Dict[str, Any]) -> Dict[str, Any]:
-        for _ in range(request["settle_runs"]):  # another process has just used the caches
-            self._run()
+        """Time runs, after some that are not kept."""
+        self._sample(request["settle_s"], 1)  # not kept: another process has just used the caches
         return {"samples_ns": self._sample(request["seconds"], request["runs"])}
 
     def do_predict(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        """Run all examples of an archive and write the outputs as floats."""
         feeds = self._native(_arrays(request["inputs"]))
         rows = len(next(iter(feeds.values())))
         pieces = [self._model.run(piece) for piece in self._batches(feeds, rows)]
@@ -150,12 +158,15 @@ class Agent:
         return {"rows": rows}
 
     def do_ops(self, _request: Dict[str, Any]) -> Dict[str, Any]:
+        """Count what the runtime executes."""
         return dict(self._model.ops(self._feeds))
 
     def do_memory(self, _request: Dict[str, Any]) -> Dict[str, Any]:
+        """Give the highest memory of this process so far, and what of it is the model's."""
         return {"peak_rss_bytes": self._peak(), "model_bytes": self._model_bytes}
 
     def do_measure(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        """Do all that a one-shot job needs."""
         answer: Dict[str, Any] = {}
         for part in ("prepare", "load", "warm", "time", "memory"):
             answer.update(getattr(self, "do_" + part)(request))
@@ -165,19 +176,14 @@ class Agent:
         """Time runs one by one, at least so many and for at least so long, in nanoseconds."""
         clock, run = self._clock, self._run
         samples: List[int] = []
-        gc.collect()
-        gc.disable()  # a collection would be timed as the model's
-        try:
-            deadline = clock() + int(seconds * 1e9)
-            while True:
-                begin = clock()
-                run()
-                end = clock()
-                samples.append(end - begin)
-                if end >= deadline and len(samples) >= runs:
-                    return samples
-        finally:
-            gc.enable()
+        deadline = clock() + int(seconds * 1e9)
+        while True:
+            begin = clock()
+            run()
+            end = clock()
+            samples.append(end - begin)
+            if end >= deadline and len(samples) >= runs:
+                return samples
 
     def _stretched(self, run: Callable[[], Any], share: float) -> Callable[[], Any]:
         clock = self._clock
@@ -192,6 +198,14 @@ class Agent:
             return result
 
         return slower
+
+    def _complete_grids(self, grids: Dict[str, Any]) -> None:
+        """Fill in scale and zero point of integer inputs and outputs, which an ONNX file only tells by its nodes."""
+        for side in ("inputs", "outputs"):
+            for spec in getattr(self._model, side):
+                grid = grids.get(side, {}).get(spec["name"])
+                if grid is not None and spec["scale"] is None and np.dtype(spec["dtype"]).kind in "iu":
+                    spec.update(scale=grid[0], zero_point=grid[1])
 
     def _timing_feeds(self, request: Dict[str, Any]) -> Dict[str, Any]:
         batch = self._fixed_batch() or request["batch"]
@@ -221,7 +235,7 @@ class Agent:
             if not fits or not len(array):
                 raise ValueError(
                     "input '{}' takes the shape {} and was given {}.".format(
-                        name, tuple(["batch", *shape[1:]]), array.shape
+                        name, ("batch", *shape[1:]), array.shape
                     )
                 )
             feeds[name] = quantize(array, spec)
@@ -242,9 +256,10 @@ class Agent:
         for start in range(0, rows, size):
             piece = {name: array[start : start + size] for name, array in feeds.items()}
             missing = start + size - rows
-            if missing > 0:
-                piece = {name: np.concatenate([a, np.repeat(a[-1:], missing, 0)]) for name, a in piece.items()}
-            yield piece
+            yield {
+                name: np.pad(a, [(0, max(0, missing)), *[(0, 0)] * (a.ndim - 1)], "edge")
+                for name, a in piece.items()
+            }
 
     def _reset_peak(self) -> Optional[int]:
         """Start a new peak, so that a model's memory can be told from its runtime's; None where that cannot be done."""
@@ -265,9 +280,16 @@ class Agent:
 def quantize(array: Any, spec: Dict[str, Any]) -> Any:
     """Give numbers as an input takes them: q = clip(round(x / scale) + zero_point)."""
     dtype = np.dtype(spec["dtype"])
-    if spec.get("scale") is None:
+    if dtype.kind not in "iu":
         return np.ascontiguousarray(array, dtype=dtype)
     limits = np.iinfo(dtype)
+    if spec.get("scale") is None:
+        if not np.array_equal(array, np.clip(np.rint(array), limits.min, limits.max)):
+            raise ValueError(
+                "input '{}' takes whole numbers in {}...{} and the file names no scale to quantize others with; "
+                "give such numbers, or export the model again.".format(spec["name"], limits.min, limits.max)
+            )
+        return np.ascontiguousarray(array, dtype=dtype)
     steps = np.rint(np.asarray(array, np.float32) / np.float32(spec["scale"])) + spec["zero_point"]
     return np.ascontiguousarray(np.clip(steps, limits.min, limits.max).astype(dtype))
 
@@ -296,13 +318,10 @@ def _names(specs: List[Dict[str, Any]]) -> str:
 
 
 def _status_bytes(field: str) -> Optional[int]:
-    try:
-        with open("/proc/self/status") as file:
-            for line in file:
-                if line.startswith(field + ":"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
+    with contextlib.suppress(OSError), open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
     return None
 
 
@@ -312,15 +331,10 @@ def _raise_priority() -> None:
     A model of some milliseconds is otherwise interrupted in most of its runs on a busy machine, and its median is
     then that of the interruptions. Linux weighs sessions first, processes within their session second.
     """
-    try:
-        with open("/proc/self/autogroup", "w") as file:
-            file.write("-10")
-    except OSError:
-        pass
-    try:
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as file:
+        file.write("-10")
+    with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
-    except (OSError, AttributeError):
-        pass
 
 
 def _from_file(path: str, name: str) -> Any:
@@ -346,6 +360,7 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
+    """Answer until there is nobody to ask."""
     parser = argparse.ArgumentParser(prog="agent.py")
     parser.add_argument("--once", action="store_true")
     parser.add_argument("backend")

@@ -42,7 +42,7 @@ class AgentProcess:
         self._file: str | None = None
 
     def __enter__(self) -> Self:
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        self._stderr = tempfile.TemporaryFile()  # closed in __exit__
         try:
             # A session of its own: Ctrl-C reaches only us, and we end the agent.
             self._process = subprocess.Popen(

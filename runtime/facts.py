@@ -11,10 +11,11 @@ from typing import Any
 
 # Instruction sets that decide which kernels a runtime picks, as /proc/cpuinfo spells them.
 ISA_FLAGS = (
-    "sse4_1 avx avx2 fma f16c avx512f avx512bw avx512vl avx512_vnni avx512_bf16 avx512_fp16 "
-    "avx_vnni avx_vnni_int8 amx_tile amx_int8 amx_bf16 "
-    "neon vfpv4 asimd asimdhp asimddp i8mm bf16 sve sve2 sme rvv"
-).split()
+    *("sse4_1", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx_vnni_int8"),
+    *("avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
+    *("amx_tile", "amx_int8", "amx_bf16"),
+    *("neon", "vfpv4", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme"),
+)
 
 
 def environment(threads: int, packages: tuple[str, ...] = (), root: Path = Path("/")) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def memory_bytes(root: Path = Path("/")) -> int | None:
     if match:
         limits.append(int(match.group(1)) * 1024)
     for version, folder in _cgroups("memory", root):
-        value = _line(folder / ("memory.max" if version == 2 else "memory.limit_in_bytes"))  # noqa: PLR2004
+        value = _line(folder / ("memory.max" if version == 2 else "memory.limit_in_bytes"))
         if value is not None and value.isdigit():
             limits.append(int(value))
     return min(limits) if limits else None
@@ -144,7 +145,9 @@ def _cgroups(controller: str, root: Path) -> list[tuple[int, Path]]:
         folder = base / inside.lstrip("/")
         if ".." in inside.split("/") or not folder.is_dir():
             folder = base
-        found += [(version, level) for level in (folder, *folder.parents) if level == base or base in level.parents]
+        found += [
+            (version, level) for level in (folder, *folder.parents) if level == base or base in level.parents
+        ]
     return found
 
 

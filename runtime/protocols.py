@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ class LoadedModel(Protocol):
 
 
 class Backend(Protocol):
-    """One runtime. Its file travels with the agent and must import without slimedge.
+    """One runtime; its file offers it as `BACKEND`, and travels with the agent, so it imports without slimedge.
 
     Attributes:
         name: in the registry.
@@ -60,12 +60,9 @@ class Backend(Protocol):
         packages: distributions whose versions belong to a measurement.
     """
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def formats(self) -> tuple[str, ...]: ...
-    @property
-    def packages(self) -> tuple[str, ...]: ...
+    name: ClassVar[str]
+    formats: ClassVar[tuple[str, ...]]
+    packages: ClassVar[tuple[str, ...]]
 
     def missing(self) -> str | None:
         """Give why it cannot run here and what to do, or None; imports nothing heavy."""

@@ -69,7 +69,10 @@ def open_session(
     target = Target(backend, settings.pop("provider", "cpu"))
     job = Job(artifact, target, threads=threads, options=settings, limit_s=limit_s)
     request = load_request(job, cpus=[])
-    with tempfile.TemporaryDirectory(prefix="slimedge-") as folder, Local().start(backend, limit_s=limit_s) as agent:
+    with (
+        tempfile.TemporaryDirectory(prefix="slimedge-") as folder,
+        Local().start(backend, limit_s=limit_s) as agent,
+    ):
         yield AgentSession(agent, agent.ask("load", **request), artifact, Path(folder))
 
 

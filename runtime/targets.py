@@ -63,7 +63,9 @@ def parse_target(name: str) -> Target:
     if backend not in BACKENDS:
         BACKENDS[backend]  # says which there are
     if colon and not provider:
-        raise InputError(f"the target '{name}' names no provider after the colon; write '{backend}' or '{backend}:cpu'.")
+        raise InputError(
+            f"the target '{name}' names no provider after the colon; write '{backend}' or '{backend}:cpu'."
+        )
     return Target(backend, provider or "cpu")
 
 
@@ -102,5 +104,8 @@ def available_targets() -> tuple[Availability, ...]:
             found.append(Availability(Target(name), None, str(error)))
             continue
         version = answer["facts"]["versions"].get(backend.packages[0])
-        found += [Availability(Target(name, provider), version, why) for provider, why in answer["providers"].items()]
+        found += [
+            Availability(Target(name, provider), version, why)
+            for provider, why in answer["providers"].items()
+        ]
     return tuple(found)

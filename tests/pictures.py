@@ -29,7 +29,9 @@ def idx(array: np.ndarray, kind: int = 0x08) -> bytes:
     return struct.pack(f">4B{array.ndim}I", 0, 0, kind, array.ndim, *array.shape) + array.tobytes()
 
 
-def write_idx(folder: Path, part: str, images: np.ndarray, labels: np.ndarray, *, packed: bool = True) -> Path:
+def write_idx(
+    folder: Path, part: str, images: np.ndarray, labels: np.ndarray, *, packed: bool = True
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in (("images-idx3", images), ("labels-idx1", labels.astype(np.uint8))):
         path = folder / f"{part}-{name}-ubyte{'.gz' if packed else ''}"
@@ -37,7 +39,9 @@ def write_idx(folder: Path, part: str, images: np.ndarray, labels: np.ndarray, *
     return folder
 
 
-def write_images(folder: Path, images: np.ndarray, labels: np.ndarray, names: str, ending: str = "png") -> Path:
+def write_images(
+    folder: Path, images: np.ndarray, labels: np.ndarray, names: str, ending: str = "png"
+) -> Path:
     """Write each image into the subfolder of its class; names[c] is the folder of class c."""
     from PIL import Image
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
 
 import numpy as np
 import pytest
 from pictures import FASHION_MNIST, HOW_TO_GET_IT, classes, pictures
+
 from slimedge.artifact import TensorSpec
 from slimedge.data import Data
 from slimedge.errors import InputError
-from slimedge.splitting import chosen, shuffled
+from slimedge.splitting import drawing_order, shuffled
 
 IMAGE = TensorSpec("image", (None, 28, 28, 1), "float32")
 
@@ -33,12 +35,12 @@ def test_a_split_shares_no_example_and_loses_none():
 
     parts = [rows(splits.calibration), rows(splits.training), rows(splits.evaluation)]
     assert [len(part) for part in parts] == [20, 50, 30]
-    assert sorted(sum(parts, [])) == list(range(100))
+    assert sorted(itertools.chain(*parts)) == list(range(100))
 
 
 def test_the_same_seed_gives_the_same_split_on_every_machine():
     # Written down once: a change here would change every user's calibration set.
-    assert shuffled(10, seed=0).tolist() == [9, 2, 3, 4, 8, 1, 7, 0, 6, 5]
+    assert shuffled(10, seed=0).tolist() == [3, 2, 1, 8, 6, 0, 7, 4, 5, 9]
     assert rows(numbered(100).take(5, seed=1)) == rows(numbered(100).take(5, seed=1))
     assert rows(numbered(100).take(5, seed=1)) != rows(numbered(100).take(5, seed=2))
 
@@ -52,13 +54,24 @@ def test_every_part_has_its_share_of_each_class():
     assert Counter(splits.training.labels.tolist()) == {0: 420, 1: 210, 2: 70}
 
 
-def test_uneven_shares_are_off_by_less_than_one_example():
+def test_every_beginning_of_the_drawing_order_has_nearly_the_right_shares():
     labels = np.repeat(np.arange(7), [11, 23, 5, 40, 2, 17, 9])
+    order = drawing_order(107, labels, (5,))
 
-    for n in (1, 6, 13, 50, 106):
-        drawn = np.bincount(labels[chosen(np.arange(107), n, labels, (5,))], minlength=7)
-        assert drawn.sum() == n
-        assert (np.abs(drawn - n * np.bincount(labels) / 107) < 1).all()
+    assert sorted(order) == list(range(107))
+    for n in range(1, 108):
+        drawn = np.bincount(labels[order[:n]], minlength=7)
+        assert (np.abs(drawn - n * np.bincount(labels) / 107) < 1.5).all()
+
+
+def test_two_runs_of_one_seed_do_not_calibrate_on_what_the_other_measures():
+    data = numbered(300)
+    small = data.split(seed=4, calibration=100, evaluation=40)
+    large = data.split(seed=4, calibration=20, evaluation=0.5)
+
+    assert set(rows(small.evaluation)) < set(rows(large.evaluation))
+    assert set(rows(large.calibration)) < set(rows(small.calibration))
+    assert not set(rows(large.evaluation)) & set(rows(small.calibration))
 
 
 def test_without_classes_examples_are_drawn_at_random():
@@ -94,9 +107,18 @@ def test_a_part_of_a_part_of_the_data_still_knows_where_it_comes_from():
     ("asked", "message"),
     [
         ({"calibration": 101}, "calibration=101 asks for more examples than there are, 100; ask for at most"),
-        ({"calibration": 90, "evaluation": 20}, "calibration asks for 90 examples and evaluation leave 80; ask"),
-        ({"calibration": 50, "evaluation": 0.3, "training": 30}, "training asks for 30 examples and calibration and"),
-        ({"evaluation": 1.5}, "evaluation=1.5 is not allowed: give a count (an integer from 0) or a fraction"),
+        (
+            {"calibration": 90, "evaluation": 20},
+            "calibration asks for 90 examples and evaluation leaves 80; ask",
+        ),
+        (
+            {"calibration": 50, "evaluation": 0.3, "training": 30},
+            "training asks for 30 examples and calibration and",
+        ),
+        (
+            {"evaluation": 1.5},
+            "evaluation=1.5 is not allowed: give a count (an integer from 0) or a fraction",
+        ),
         ({"evaluation": -1}, "evaluation=-1 is not allowed"),
         ({"evaluation": True}, "evaluation=True is not allowed"),
         ({"seed": -1}, "seed=-1 is not allowed; give an integer from 0"),
@@ -110,8 +132,16 @@ def test_a_split_that_cannot_be_says_so(asked, message):
     assert str(caught.value).startswith(message)
 
 
+def test_a_fraction_of_something_is_at_least_one_example():
+    splits = numbered(10).split(calibration=0.01, evaluation=0.04)
+
+    assert (len(splits.calibration), len(splits.evaluation), len(splits.training)) == (1, 1, 8)
+
+
 def test_more_examples_than_there_are_cannot_be_taken():
-    with pytest.raises(InputError, match=r"n=11 asks for more examples than there are, 10; ask for at most that"):
+    with pytest.raises(
+        InputError, match=r"n=11 asks for more examples than there are, 10; ask for at most that"
+    ):
         numbered(10).take(11)
 
 
@@ -232,7 +262,9 @@ def test_a_scale_by_input_leaves_the_others_alone():
 
     assert np.array_equal(inputs["a"], x / 4)
     assert np.array_equal(inputs["b"], x)
-    with pytest.raises(InputError, match=r"one scale was given for 2 inputs; say for which, as --scale a=0\.5"):
+    with pytest.raises(
+        InputError, match=r"one scale was given for 2 inputs; say for which, as --scale a=0\.5"
+    ):
         Data.load({"a": x, "b": x}, scale=0.5).bind(specs)
     with pytest.raises(InputError, match="there is a scale for 'c', which is no input; the inputs are a, b"):
         Data.load({"a": x, "b": x}, scale={"c": 0.5}).bind(specs)
@@ -240,8 +272,16 @@ def test_a_scale_by_input_leaves_the_others_alone():
 
 @pytest.mark.parametrize("scale", ["1/0", "x", "-1", 0, float("nan"), "1/2/3", [1]])
 def test_a_scale_that_is_none_says_so(scale):
-    with pytest.raises(InputError, match="is not allowed; give a number above 0 as 0.0039 or 1/255"):
+    with pytest.raises(InputError, match=r"is not allowed; give a number above 0 as 0\.0039 or 1/255"):
         Data.load(np.zeros((1, 1), np.float32), scale=scale)
+
+
+def test_data_knows_whether_it_is_bound():
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+    assert not Data.load(x).is_bound
+    assert Data.load(x).bind([TensorSpec("in", (None, 4), "float32")]).is_bound
+    assert Data.load(x).bind([TensorSpec("in", (None, None), "float32")]).take(2).is_bound
 
 
 def test_binding_again_starts_from_the_source():

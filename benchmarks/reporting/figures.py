@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from slimedge.comparison import Comparison, Variant
 from slimedge.measurement import Environment
 
 NOT_MEASURED = "–"
+_HASH = re.compile(r"[0-9a-f]{40,}")
 
 
 def size(count: float | None) -> str:
@@ -57,14 +59,26 @@ def quantity(count: int | None) -> str:
     return str(count)
 
 
+def runs_on(runtime: str, provider: str) -> str:
+    """Name a runtime with the provider or delegate that runs the model: `ort CPU`."""
+    return f"{runtime} {provider.removesuffix('ExecutionProvider')}".strip()
+
+
 def step(done: Step) -> str:
-    """Give one step of a lineage in words; of a list or a mapping in its settings only the length."""
+    """Give one step of a lineage in words: hashes shortened, of a list its length, mappings left out."""
     settings = [
-        f"{name.replace('_', ' ')} {len(value) if isinstance(value, (list, tuple, Mapping)) else value}"
+        f"{name.replace('_', ' ')} {_brief(value)}"
         for name, value in done.settings.items()
-        if value not in (None, "", [], (), {})
+        if not isinstance(value, Mapping) and value not in (None, "", [], ())
     ]
     return f"{done.name}: {', '.join(settings)}" if settings else done.name
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return str(len(value))
+    text = str(value)
+    return f"{text[:12]}…" if _HASH.fullmatch(text) else text
 
 
 def _three_digits(value: float) -> str:
@@ -118,7 +132,7 @@ def _row(variant: Variant, baseline: Variant) -> Row:
     )
     return Row(
         name=variant.name,
-        runs_on=f"{variant.runtime} {variant.provider.removesuffix('ExecutionProvider')}".strip(),
+        runs_on=runs_on(variant.runtime, variant.provider),
         size=size(variant.file_bytes),
         size_ratio=ratio,
         gzip=size(variant.gzip_bytes),
@@ -160,3 +174,10 @@ def machine(environment: Environment) -> tuple[tuple[str, str], ...]:
         ("system", environment.system),
         ("versions", ", ".join(f"{name} {version}" for name, version in environment.versions.items())),
     )
+
+
+def machine_line(environment: Environment) -> str:
+    """Give the environment in one line."""
+    facts = dict(machine(environment))
+    threads = f"{facts['threads']} of {facts['cores']} cores used"
+    return f"{facts['CPU']}; {threads}; {facts['instruction sets']}; governor {facts['governor']}; {facts['versions']}"

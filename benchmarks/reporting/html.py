@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from slimedge.benchmarks.reporting.report import Report, headlines
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from slimedge.comparison import Variant
+    from slimedge.comparison import LayerSqnr, Variant
 
 
 _COLOURS = 4
@@ -43,7 +44,7 @@ def render(report: Report) -> str:
         headlines=headlines(report),
         tables=tables,
         plot=drawing,
-        layers=[(variant.name, _bars(variant)) for variant in variants if variant.layer_sqnr],
+        layers=_layers(variants),
         notes=[(variant.name, variant.notes) for variant in variants if variant.notes],
         lineage=[(name, [figures.step(each) for each in steps]) for name, steps in report.lineage.items() if steps],
         machine=figures.machine(report.comparisons[0].environment),
@@ -51,13 +52,22 @@ def render(report: Report) -> str:
     )
 
 
-def _bars(variant: Variant) -> list[tuple[str, str, float, bool]]:
+def _layers(variants: Sequence[Variant]) -> list[tuple[str, list[tuple[str, str, float, bool]]]]:
+    """Give names and bars of every quantized graph; files that were exported from one graph share them."""
+    names: dict[tuple[LayerSqnr, ...], list[str]] = {}
+    for variant in variants:
+        if variant.layer_sqnr:
+            names.setdefault(variant.layer_sqnr, []).append(variant.name)
+    return [(", ".join(sharing), _bars(levels)) for levels, sharing in names.items()]
+
+
+def _bars(levels: tuple[LayerSqnr, ...]) -> list[tuple[str, str, float, bool]]:
     """Give layer, figure, width in percent, and whether it is the lowest, in the order of the layers."""
-    values = [layer.sqnr_db for layer in variant.layer_sqnr]
+    values = [layer.sqnr_db for layer in levels]
     longest, least = max(*values, 1.0), min(values)
     return [
         (layer.layer, f"{layer.sqnr_db:.1f}", round(max(0.0, 100.0 * layer.sqnr_db / longest), 1), layer.sqnr_db == least)
-        for layer in variant.layer_sqnr
+        for layer in levels
     ]
 
 

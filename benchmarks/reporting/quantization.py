@@ -11,6 +11,7 @@ from rich.text import Text
 from slimedge.benchmarks.quantizing import Quantized
 from slimedge.benchmarks.reporting import figures
 from slimedge.benchmarks.reporting.artifact import as_dict
+from slimedge.benchmarks.reporting.printing import put
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,8 +21,7 @@ _LOWEST = 5
 
 def show(done: Quantized, console: Console) -> None:
     """Print which layers are integer, which stayed float and why, where noise is largest, and the accuracy."""
-    for line in lines(done):
-        console.print(Text(line))
+    put(console, *map(Text, lines(done)))
 
 
 def lines(done: Quantized) -> list[str]:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from slimedge.benchmarks.reporting import figures
+from slimedge.benchmarks.reporting.printing import put
 from slimedge.benchmarks.reporting.report import Report, Tone, headlines
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ _STYLES = {Tone.GOOD: "green", Tone.BAD: "bold red", Tone.PLAIN: "default"}
 _SIGNS = {Tone.GOOD: "+", Tone.BAD: "!", Tone.PLAIN: "·"}
 _VERDICTS = {"better": "green", "worse": "bold red", "trade-off": "yellow"}
 _DETAIL = "bright_black"
-_WIDE = 96
+# Columns that all figures of the second table take beside the models' names.
+_ALL_FIGURES = 84
 
 
 def show(report: Report, console: Console) -> None:
@@ -28,14 +30,7 @@ def show(report: Report, console: Console) -> None:
         report: any; user text in it is printed as it is, never read as markup.
         console: where.
     """
-    content = render(report, console.width)
-    if console.is_terminal:
-        console.print(content)
-        return
-    with console.capture() as capture:
-        console.print(content)
-    lines = (line.rstrip() for line in capture.get().splitlines())
-    console.file.write("\n".join(lines) + "\n")
+    put(console, render(report, console.width))
 
 
 def render(report: Report, width: int) -> RenderableType:
@@ -43,12 +38,12 @@ def render(report: Report, width: int) -> RenderableType:
 
     Args:
         report: any.
-        width: columns; from 96 on, more figures fit.
+        width: columns; where there are enough of them, more figures are shown.
     """
     parts: list[RenderableType] = [Text(report.title, style="bold"), Text()]
     for headline in headlines(report):
         parts.append(_bullet(_SIGNS[headline.tone], Text(headline.text, style=_STYLES[headline.tone])))
-    parts += [Text(), _figures(report), Text(), _behind(report, wide=width >= _WIDE)]
+    parts += [Text(), _figures(report), Text(), _behind(report, width)]
     notes = [
         _bullet("note", Text(f"{variant.name}: {note}", style=_DETAIL))
         for comparison in report.comparisons
@@ -57,7 +52,7 @@ def render(report: Report, width: int) -> RenderableType:
     ]
     if notes:
         parts += [Text(), *notes]
-    parts += [Text(), Text(_machine(report), style=_DETAIL)]
+    parts += [Text(), Text(figures.machine_line(report.comparisons[0].environment), style=_DETAIL)]
     return Group(*parts)
 
 
@@ -77,14 +72,16 @@ def _figures(report: Report) -> Table:
     return table
 
 
-def _behind(report: Report, *, wide: bool) -> Table:
+def _behind(report: Report, width: int) -> Table:
+    models = [each for comparison in report.comparisons for each in (comparison.baseline, *comparison.variants)]
+    wide = width >= max(len(model.name) for model in models) + _ALL_FIGURES
     more = ("p90", "gzip", "MACs") if wide else ()
     table = _table("model", "same class", "SQNR", "int ops", "load", "1st run", "memory", *more)
     for comparison in report.comparisons:
         for row in figures.rows(comparison):
             cells = (row.agreement, row.sqnr, row.integer_ops, row.load, row.first_run, row.memory)
             cells += (row.latency_p90, row.gzip, row.macs) if wide else ()
-            table.add_row(row.name, *(Text(cell) for cell in cells))
+            table.add_row(Text(row.name), *(Text(cell) for cell in cells))
     return table
 
 
@@ -111,8 +108,3 @@ def _bullet(sign: str, text: Text) -> Table:
     grid.add_row(Text(sign, style=text.style), text)
     return grid
 
-
-def _machine(report: Report) -> str:
-    facts = dict(figures.machine(report.comparisons[0].environment))
-    threads = f"{facts['threads']} of {facts['cores']} cores used"
-    return f"{facts['CPU']}; {threads}; {facts['instruction sets']}; governor {facts['governor']}; {facts['versions']}"

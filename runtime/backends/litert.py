@@ -64,7 +64,9 @@ class LiteRT:
         """Give what this build runs on, in the agent."""
         return {"cpu": None}
 
-    def load(self, path: str, _format: str, *, threads: int, provider: str = "cpu", **_options: Any) -> LiteRTModel:
+    def load(
+        self, path: str, _format: str, *, threads: int, provider: str = "cpu", **_options: Any
+    ) -> LiteRTModel:
         """Load a model, in the agent."""
         if provider != "cpu":
             raise ValueError("LiteRT has no delegate '{}' here; it has cpu.".format(provider))
@@ -77,8 +79,9 @@ class LiteRTModel:
     def __init__(self, path: str, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
+        # By path, a cut file ends the process in some of LiteRT's entry points.
         with open(path, "rb") as file:
-            self._content = file.read()  # by path, a cut file ends the process in some of LiteRT's entry points
+            self._content = file.read()
         try:
             self._interpreter = Interpreter(model_content=self._content, num_threads=threads)
             self._interpreter.allocate_tensors()
@@ -163,7 +166,8 @@ def count_ops(content: bytes) -> Dict[str, Any]:
         op = graph.Operators(index)
         code = model.OperatorCodes(op.OpcodeIndex())
         kind = builtins[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
-        tensors = [graph.Tensors(i) for i in _numbers(op.InputsAsNumpy()) + _numbers(op.OutputsAsNumpy()) if i >= 0]
+        indices = _numbers(op.InputsAsNumpy()) + _numbers(op.OutputsAsNumpy())
+        tensors = [graph.Tensors(index) for index in indices if index >= 0]
         data = [types[t.Type()] for t in tensors if _is_data(t, types)]
         is_integer = kind not in BORDER_OPS and bool(data) and set(data) <= INTEGER_TYPES
         integer += is_integer

@@ -91,7 +91,14 @@ class Ort:
         return found
 
     def load(
-        self, path: str, _format: str, *, threads: int, provider: str = "cpu", allow_fallback: bool = False
+        self,
+        path: str,
+        _format: str,
+        *,
+        threads: int,
+        provider: str = "cpu",
+        allow_fallback: bool = False,
+        **_options: Any,
     ) -> OrtModel:
         """Load a model, in the agent."""
         return OrtModel(path, threads, provider, allow_fallback)
@@ -122,9 +129,8 @@ class OrtModel:
                     os.path.basename(path), reason
                 )
             ) from error
-        notes = _metadata(self._session)
-        self.inputs = [_spec(node, notes.get("inputs")) for node in self._session.get_inputs()]
-        self.outputs = [_spec(node, notes.get("outputs")) for node in self._session.get_outputs()]
+        self.inputs = [_spec(node) for node in self._session.get_inputs()]
+        self.outputs = [_spec(node) for node in self._session.get_outputs()]
         self._names = [spec["name"] for spec in self.outputs]
         if self._strict and self._session.get_providers()[0] != self._providers[0]:
             raise ImportError(
@@ -187,7 +193,8 @@ class OrtModel:
         if self._providers[0] == "CPUExecutionProvider" or self._strict:
             return provider if self._strict else "cpu"
         feeds = {
-            spec["name"]: np.zeros([size or 1 for size in spec["shape"]], spec["dtype"]) for spec in self.inputs
+            spec["name"]: np.zeros([size or 1 for size in spec["shape"]], spec["dtype"])
+            for spec in self.inputs
         }
         return "+".join(sorted(self.ops(feeds)["providers"], key=lambda name: name == "cpu"))
 
@@ -227,11 +234,13 @@ def _available(provider: str, allow_fallback: bool) -> str:
     """Give ONNX Runtime's name of a provider that is there."""
     import onnxruntime as ort
 
-    known = {_short(name): name for name in ort.get_all_providers()}
+    known: Dict[str, str] = {_short(name): name for name in ort.get_all_providers()}
     known.update((_short(name), name) for name in ort.get_available_providers())
     if provider not in known:
         raise ValueError(
-            "there is no execution provider '{}'; ONNX Runtime knows {}.".format(provider, ", ".join(sorted(known)))
+            "there is no execution provider '{}'; ONNX Runtime knows {}.".format(
+                provider, ", ".join(sorted(known))
+            )
         )
     if known[provider] in ort.get_available_providers():
         return known[provider]
@@ -270,28 +279,15 @@ def _short(provider: str) -> str:
     return provider.replace("ExecutionProvider", "").lower()
 
 
-def _metadata(session: Any) -> Dict[str, Any]:
-    try:
-        notes = json.loads(session.get_modelmeta().custom_metadata_map.get("slimedge", "{}"))
-    except ValueError:
-        return {}
-    return notes if isinstance(notes, dict) else {}
-
-
-def _spec(node: Any, notes: Any) -> Dict[str, Any]:
-    """Describe an input or output; the scale of an integer one stands in the metadata that the export wrote."""
+def _spec(node: Any) -> Dict[str, Any]:
     kind = node.type[len("tensor(") : -1]
-    spec: Dict[str, Any] = {
+    return {
         "name": node.name,
         "shape": [size if isinstance(size, int) else None for size in node.shape],
         "dtype": DTYPES.get(kind, kind),
         "scale": None,
         "zero_point": None,
     }
-    note = notes.get(node.name) if isinstance(notes, dict) else None
-    if isinstance(note, dict) and note.get("scale") is not None:
-        spec.update(scale=float(note["scale"]), zero_point=int(note.get("zero_point") or 0))
-    return spec
 
 
 BACKEND = Ort()

@@ -51,7 +51,14 @@ class Reference:
         return {"cpu": None}
 
     def load(
-        self, path: str, _format: str, *, threads: int, provider: str = "cpu", trust: bool = False, **_options: Any
+        self,
+        path: str,
+        _format: str,
+        *,
+        threads: int,
+        provider: str = "cpu",
+        trust: bool = False,
+        **_options: Any,
     ) -> ReferenceModel:
         """Load a model, in the agent."""
         if provider != "cpu":
@@ -104,7 +111,13 @@ class ReferenceModel:
 
 
 def _spec(spec: Any) -> dict[str, Any]:
-    return {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype, "scale": None, "zero_point": None}
+    return {
+        "name": spec.name,
+        "shape": list(spec.shape),
+        "dtype": spec.dtype,
+        "scale": None,
+        "zero_point": None,
+    }
 
 
 BACKEND = Reference()

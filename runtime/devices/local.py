@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from slimedge.artifact import TensorSpec
 from slimedge.errors import InputError
 from slimedge.measurement import Environment, Measurement, Unit
 from slimedge.runtime import facts
@@ -29,7 +30,7 @@ class Local:
                 window_s=0.01,
                 tolerance=0.05,
                 warm_limit_s=job.warm_s,
-                settle_runs=0,
+                settle_s=0.0,
                 seconds=job.seconds,
                 runs=job.runs,
             )
@@ -74,7 +75,12 @@ def load_request(job: Job, *, cpus: list[int]) -> dict[str, Any]:
         "threads": job.threads,
         "cpus": cpus,
         "options": {"provider": job.target.provider, **job.options},
+        "grids": {"inputs": _grids(job.artifact.inputs), "outputs": _grids(job.artifact.outputs)},
         "inputs": None if job.inputs is None else str(job.inputs.absolute()),
         "batch": job.batch,
         "seed": 0,
     }
+
+
+def _grids(specs: Sequence[TensorSpec]) -> dict[str, tuple[float, int]]:
+    return {spec.name: (spec.scale, spec.zero_point or 0) for spec in specs if spec.scale is not None}

@@ -32,7 +32,7 @@ class Binding:
         name: of the model's input.
         array: of the source's array.
         dtype: that the model takes.
-        shape: of one example; None to leave it.
+        shape: of one example; None before a model's input was fitted.
         scale: that the values are multiplied with; None to leave them.
     """
 

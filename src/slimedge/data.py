@@ -20,7 +20,7 @@ from slimedge.labels import check_labels, tidied
 from slimedge.readers import ALLOWED, READERS, open_source
 from slimedge.readers.arrays import named_labels
 from slimedge.source import UNNAMED, UNNAMED_LABELS, Array, Indices, Options, Source
-from slimedge.splitting import chosen, count_of
+from slimedge.splitting import count_of, drawing_order
 
 Checks = Literal["strict", "types"]
 
@@ -217,7 +217,7 @@ class Data:
             InputError: there are fewer.
         """
         n = count_of(n, len(self), "n")
-        return self._rows(self._choose(np.arange(len(self)), n, (_seed(seed), 0)))
+        return self._rows(self._drawn(np.arange(len(self)), (_seed(seed), 0))[:n])
 
     def split(
         self,
@@ -230,8 +230,9 @@ class Data:
         """Divide the data so that no example is in two parts.
 
         Where the source has the parts train and test, calibration and training come from train and
-        evaluation from test. Classes keep their shares. Counts are integers, fractions are floats in
-        0…1 of the data, or of the part, to take from.
+        evaluation from test. Classes keep their shares. With the same seed a smaller evaluation lies
+        within a larger one, and no evaluation meets a calibration while there are examples enough.
+        Counts are integers, fractions are floats in 0…1 of the data, or of the part, to take from.
 
         Args:
             seed: the same seed gives the same examples on every machine.
@@ -247,29 +248,26 @@ class Data:
         """
         seed = _seed(seed)
         train, test = self._part("train"), self._part("test")
-        if len(train) and len(test):
-            pool = train
-            held_back = len(test) if evaluation is None else count_of(evaluation, len(test), "evaluation")
-            for_evaluation = self._choose(test, held_back, (seed, 1))
-        else:
-            pool = np.arange(len(self))
-            share = EVALUATION_SHARE if evaluation is None else evaluation
-            for_evaluation = self._choose(pool, count_of(share, len(self), "evaluation"), (seed, 1))
-        available = len(pool)
-        pool = np.setdiff1d(pool, for_evaluation, assume_unique=True)
+        apart = len(train) > 0 and len(test) > 0
+        pool = self._drawn(train if apart else np.arange(len(self)), (seed, 1))
+        held_back = self._drawn(test, (seed, 2)) if apart else pool
+        if evaluation is None:
+            evaluation = 1.0 if apart else EVALUATION_SHARE
+        for_evaluation = held_back[: count_of(evaluation, len(held_back), "evaluation")]
+        # Evaluation comes from the beginning of the order and calibration from its end, so that two runs
+        # with the same seed and other counts do not calibrate on what the other one is measured on.
+        rest = pool if apart else pool[len(for_evaluation) :]
         if calibration is None:
-            n = min(CALIBRATION_EXAMPLES, (len(pool) + 1) // 2)
+            n = min(CALIBRATION_EXAMPLES, (len(rest) + 1) // 2)
         else:
-            n = count_of(calibration, available, "calibration")
-        _enough(n, len(pool), "calibration", "evaluation")
-        for_calibration = self._choose(pool, n, (seed, 2))
-        pool = np.setdiff1d(pool, for_calibration, assume_unique=True)
-        n = len(pool) if training is None else count_of(training, available, "training")
-        _enough(n, len(pool), "training", "calibration and evaluation")
-        for_training = self._choose(pool, n, (seed, 3))
+            n = count_of(calibration, len(pool), "calibration")
+        _enough(n, len(rest), "calibration", "evaluation leaves")
+        rest, for_calibration = rest[: len(rest) - n], rest[len(rest) - n :]
+        n = len(rest) if training is None else count_of(training, len(pool), "training")
+        _enough(n, len(rest), "training", "calibration and evaluation leave")
         return Splits(
             calibration=self._rows(for_calibration),
-            training=self._rows(for_training),
+            training=self._rows(rest[:n]),
             evaluation=self._rows(np.sort(for_evaluation)),
         )
 
@@ -319,6 +317,11 @@ class Data:
             bound.labels_for(outputs)
         return bound
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether the data was checked against a model's inputs and fitted to them."""
+        return all(binding.shape is not None for binding in self.bindings)
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of names, values and labels that this data gives; of image files, their bytes."""
@@ -359,9 +362,9 @@ class Data:
         labels = self.labels
         return labels if labels is not None and labels.ndim == 1 and labels.dtype.kind == "i" else None
 
-    def _choose(self, pool: Indices, n: int, seed: tuple[int, ...]) -> Indices:
+    def _drawn(self, pool: Indices, seed: tuple[int, ...]) -> Indices:
         classes = self._classes()
-        return chosen(pool, n, None if classes is None else classes[pool], seed)
+        return pool[drawing_order(len(pool), None if classes is None else classes[pool], seed)]
 
     def _part(self, name: str) -> Indices:
         rows = self.source.facts.parts.get(name, range(0))
@@ -437,8 +440,7 @@ def _seed(given: object) -> int:
 def _enough(n: int, available: int, name: str, before: str) -> None:
     if n > available:
         raise InputError(
-            f"{name} asks for {n:,} examples and {before} leave {available:,}; ask for fewer, or give more "
-            "data."
+            f"{name} asks for {n:,} examples and {before} {available:,}; ask for fewer, or give more data."
         )
 
 

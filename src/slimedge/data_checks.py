@@ -62,7 +62,7 @@ def match_inputs(given: Collection[str], specs: Sequence[TensorSpec]) -> dict[st
     )
 
 
-def fit_shape(column: Column, spec: TensorSpec, n: int) -> tuple[int, ...] | None:
+def fit_shape(column: Column, spec: TensorSpec, n: int) -> tuple[int, ...]:
     """Tell in which shape one example is given to the model.
 
     A channel axis of size 1 is added or taken away, and examples are laid flat for an input that is
@@ -74,20 +74,20 @@ def fit_shape(column: Column, spec: TensorSpec, n: int) -> tuple[int, ...] | Non
         n: number of examples.
 
     Returns:
-        The shape of one example, or None to leave it as it is.
+        The shape of one example.
 
     Raises:
         InputError: the shape does not fit; it names the axis, and the remedy where the cause is known.
     """
     given, wanted = column.shape, spec.shape[1:]
     if _fits(given, wanted):
-        return None
+        return given
     if _fits((*given, 1), wanted):
         return (*given, 1)
     if given[-1:] == (1,) and _fits(given[:-1], wanted):
         return given[:-1]
     if len(given) > 1 and wanted == (math.prod(given),):
-        return wanted
+        return (math.prod(given),)
     raise InputError(
         f"input '{spec.name}' takes examples of shape {_shape(wanted)}, and those given are "
         f"{_shape(given)}: {_shape_remedy(given, wanted, n)}."

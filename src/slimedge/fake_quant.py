@@ -19,20 +19,26 @@ from keras import ops
 from numpy.typing import NDArray
 
 _LOWERING: ContextVar[bool] = ContextVar("slimedge_lowering", default=False)
+_REQUANTIZING: ContextVar[bool] = ContextVar("slimedge_requantizing", default=True)
 
 
 @contextmanager
-def lowering() -> Iterator[None]:
+def lowering(*, requantizing: bool = True) -> Iterator[None]:
     """Make `FakeQuantWeights` call its layer with the weights as they are.
 
     An exporter that feeds weights already on their grid (or integers with a DequantizeLinear) traces
     the model in here, so that the rounding is not in the graph a second time.
+
+    Args:
+        requantizing: whether a `FakeQuant` that moves a tensor from one grid to another is in the graph; the TFLite
+            converter merges two in a row, and puts the second one back where its operators need it.
     """
-    token = _LOWERING.set(True)
+    tokens = _LOWERING.set(True), _REQUANTIZING.set(requantizing)
     try:
         yield
     finally:
-        _LOWERING.reset(token)
+        _LOWERING.reset(tokens[0])
+        _REQUANTIZING.reset(tokens[1])
 
 
 def affine_grid(low: float, high: float, bits: int = 8) -> tuple[float, int]:
@@ -70,10 +76,20 @@ class FakeQuant(keras.layers.Layer):
         low: smallest value of the range, at most 0.
         high: largest value of the range, at least 0.
         bits: of the integers, 2 to 16.
+        requantizes: its input is on another grid already.
     """
 
-    def __init__(self, low: float = -1.0, high: float = 1.0, bits: int = 8, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        low: float = -1.0,
+        high: float = 1.0,
+        bits: int = 8,
+        *,
+        requantizes: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.requantizes = requantizes
         self.initial_low, self.initial_high, self.bits = float(low), float(high), bits
         self.supports_masking = True
 
@@ -90,6 +106,8 @@ class FakeQuant(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Round `inputs` (any shape, float32)."""
+        if self.requantizes and not _REQUANTIZING.get():
+            return inputs
         return tf.quantization.fake_quant_with_min_max_vars(
             inputs, ops.convert_to_tensor(self.low), ops.convert_to_tensor(self.high), num_bits=self.bits
         )
@@ -106,7 +124,7 @@ class FakeQuant(keras.layers.Layer):
         """Settings; the range is that of now."""
         low = float(self.low.numpy()) if self.built else self.initial_low
         high = float(self.high.numpy()) if self.built else self.initial_high
-        return {**super().get_config(), "low": low, "high": high, "bits": self.bits}
+        return {**super().get_config(), "low": low, "high": high, "bits": self.bits, "requantizes": self.requantizes}
 
 
 @keras.saving.register_keras_serializable(package="slimedge")

@@ -14,6 +14,7 @@ from typing import Any
 
 from slimedge.artifact import TensorSpec
 from slimedge.errors import InputError
+from slimedge.naming import unique
 from slimedge.registry import Registry
 
 # Keras layers of slimedge's own, by registered name; one line each.
@@ -114,23 +115,6 @@ def _objects(config: Any) -> Iterator[tuple[Mapping[str, Any], str]]:
             todo.extend((child, owner) for child in value.values())
         elif isinstance(value, list):
             todo.extend((child, owner) for child in value)
-
-
-def unique(names: Sequence[str]) -> tuple[str, ...]:
-    """Make names unique: the second `lstm` becomes `lstm_1`, or the next number that is free.
-
-    Example:
-        >>> unique(["lstm", "lstm", "lstm_1"])
-        ('lstm', 'lstm_2', 'lstm_1')
-    """
-    given: list[str] = []
-    for name in names:
-        free, number = name, 0
-        while free in given or (number and free in names):
-            number += 1
-            free = f"{name}_{number}"
-        given.append(free)
-    return tuple(given)
 
 
 def specs(config: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]] | None:

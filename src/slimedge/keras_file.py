@@ -21,6 +21,7 @@ from slimedge.errors import InputError
 from slimedge.files import atomic_path, sha256_of
 from slimedge.keras_archive import weights_summary
 from slimedge.lineage import lineage_of, with_lineage
+from slimedge.naming import unique
 from slimedge.sniffing import Content, sniff
 
 if TYPE_CHECKING:
@@ -151,10 +152,28 @@ def output_specs(model: keras.Model) -> tuple[TensorSpec, ...]:
     )
 
 
+def input_structure(model: keras.Model) -> Any:
+    """Give a model's symbolic inputs as its call takes them: a tensor, a list or a dict."""
+    return _structure(model, "input")
+
+
+def output_structure(model: keras.Model) -> Any:
+    """Give a model's symbolic outputs as its call gives them."""
+    return _structure(model, "output")
+
+
+def _structure(model: keras.Model, which: str) -> Any:
+    import keras
+
+    if isinstance(model, keras.Sequential):  # has no `input` until it is called
+        return getattr(model, f"{which}s")[0]
+    return getattr(model, which)
+
+
 def _named(model: keras.Model, which: str) -> tuple[tuple[str, ...], list[Any]]:
     tensors = list(getattr(_built(model, None), which))
     # A tensor of an unnamed Input has a name of its own until the model is saved; its layer's name stays.
-    return keras_config.unique([tensor._keras_history.operation.name for tensor in tensors]), tensors
+    return unique([tensor._keras_history.operation.name for tensor in tensors]), tensors
 
 
 def _sizes(tensor: Any) -> tuple[int | None, ...]:

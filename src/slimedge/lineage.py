@@ -1,9 +1,9 @@
-"""The steps that led to a Keras model, kept beside the model object; saving writes them into the file."""
+"""The steps that led to a model: kept beside a Keras model object, and written into files as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from slimedge.artifact import Step
@@ -32,3 +32,29 @@ def with_lineage(model: keras.Model, lineage: Sequence[Step]) -> keras.Model:
     """
     _LINEAGES[model] = tuple(lineage)
     return model
+
+
+def to_json(lineage: Sequence[Step]) -> list[dict[str, Any]]:
+    """Give steps as JSON values.
+
+    Example:
+        >>> to_json([Step("prune", {"sparsity": 0.5})])
+        [{'name': 'prune', 'settings': {'sparsity': 0.5}}]
+    """
+    return [{"name": step.name, "settings": dict(step.settings)} for step in lineage]
+
+
+def from_json(values: Any) -> tuple[Step, ...]:
+    """Read steps out of parsed JSON of any kind; what is no step is left out.
+
+    Example:
+        >>> from_json([{"name": "prune", "settings": {"sparsity": 0.5}}, 3])
+        (Step(name='prune', settings={'sparsity': 0.5}),)
+    """
+    return tuple(
+        Step(value["name"], value["settings"])
+        for value in (values if isinstance(values, list) else [])
+        if isinstance(value, dict)
+        and isinstance(value.get("name"), str)
+        and isinstance(value.get("settings"), dict)
+    )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from slimedge import lineage as lineages
 from slimedge.artifact import Step
 
 KEY = "slimedge"
@@ -44,8 +45,7 @@ def to_dict(
         outputs: names in Keras order.
         more: other JSON values, by name.
     """
-    steps = [{"name": step.name, "settings": dict(step.settings)} for step in lineage]
-    return {"lineage": steps, "inputs": list(inputs), "outputs": list(outputs), **more}
+    return {"lineage": lineages.to_json(lineage), "inputs": list(inputs), "outputs": list(outputs), **more}
 
 
 def to_json(
@@ -80,16 +80,9 @@ def from_dict(kept: Any) -> Notes:
     """Read notes out of parsed JSON of any kind; see `from_json`."""
     if not isinstance(kept, dict):
         return Notes()
-    steps = kept.get("lineage")
     more = {name: value for name, value in kept.items() if name not in ("lineage", "inputs", "outputs")}
     return Notes(
-        lineage=tuple(
-            Step(step["name"], step["settings"])
-            for step in (steps if isinstance(steps, list) else [])
-            if isinstance(step, dict)
-            and isinstance(step.get("name"), str)
-            and isinstance(step.get("settings"), dict)
-        ),
+        lineage=lineages.from_json(kept.get("lineage")),
         inputs=_names(kept.get("inputs")),
         outputs=_names(kept.get("outputs")),
         more=more,

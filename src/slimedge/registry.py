@@ -25,13 +25,17 @@ class Registry(Mapping[str, Any]):
         self.kind = kind
         self._entries = dict(entries)
 
-    def __getitem__(self, name: str) -> Any:
+    def check(self, name: str) -> None:
+        """Raise InputError for a name that is not there, without importing anything."""
         if name not in self._entries:
             close = difflib.get_close_matches(name, self._entries, n=1)
             hint = f"; did you mean '{close[0]}'" if close else ""
             raise InputError(
                 f"there is no {self.kind} '{name}'{hint}; the {self.kind}s are {', '.join(self._entries)}."
             )
+
+    def __getitem__(self, name: str) -> Any:
+        self.check(name)
         module, _, attribute = self._entries[name].partition(":")
         return getattr(import_module(module), attribute)
 

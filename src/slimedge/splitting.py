@@ -22,29 +22,35 @@ def shuffled(n: int, seed: int | tuple[int, ...]) -> Indices:
     return np.argsort(keys, kind="stable").astype(np.int64)
 
 
-def chosen(pool: Indices, n: int, classes: Array | None, seed: tuple[int, ...]) -> Indices:
-    """Choose n rows of a pool at random, each class with its share (within one example).
+def drawing_order(n: int, classes: Array | None, seed: tuple[int, ...]) -> Indices:
+    """Give 0…n-1 in a random order of which every beginning and every end holds each class with its share.
+
+    Drawing from it is stratified, and drawing more later keeps what was drawn before: with one seed,
+    what is taken from the beginning and what from the end meet only when all of it is used up.
 
     Args:
-        pool: rows (m,) to choose from, m ≥ n.
-        n: how many.
-        classes: (m,) the pool's classes, or None to choose without regard to classes.
+        n: how many there are.
+        classes: (n,) of each, or None to order without regard to classes.
         seed: of the order.
 
     Returns:
-        n different rows of the pool, in random order.
+        The order, (n,) int64.
+
+    Example:
+        >>> classes = np.array([0, 0, 0, 0, 1, 1])
+        >>> classes[drawing_order(6, classes, (0,))].tolist()
+        [0, 1, 0, 0, 1, 0]
     """
-    if n == 0:
-        return pool[:0]
-    order = shuffled(len(pool), seed)
-    if classes is not None:
-        by_class = order[np.argsort(classes[order], kind="stable")]
-        # Every m/n-th of the rows sorted by class: systematic sampling, in exact integers.
-        picked = by_class[(2 * np.arange(n, dtype=np.int64) + 1) * len(pool) // (2 * n)]
-        picked = picked[shuffled(n, (*seed, n))]
-    else:
-        picked = order[:n]
-    return pool[picked]
+    order = shuffled(n, seed)
+    if classes is None:
+        return order
+    position = np.argsort(order)
+    by_class = order[np.argsort(classes[order], kind="stable")]
+    _, sizes = np.unique(classes, return_counts=True)
+    rank = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    # The k-th of m examples of a class goes to the share (k + ½) / m of the order; ties fall at random.
+    share = (2 * rank + 1) / (2 * np.repeat(sizes, sizes))
+    return by_class[np.lexsort((position[by_class], share))]
 
 
 def count_of(amount: object, available: int, name: str) -> int:

@@ -43,7 +43,10 @@ def export(
     to_json: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Export a Keras model to ONNX and TFLite files; each is checked against the model before it is kept."""
+    """Export a Keras model to ONNX and TFLite.
+
+    Each file is made in a process of its own and checked against the model before it is kept.
+    """
     output = Output(to_json, quiet)
     options.check_folder(folder, "--output")
     from slimedge.benchmarks.reporting import figures
@@ -58,7 +61,7 @@ def export(
             name=name,
             io=io,
             batch=batch,
-            portable=portable,
+            integers="u8u8" if portable else "u8s8",
             trust=trust,
             time_limit_s=time_limit_s,
             memory_limit_bytes=None if memory_limit_gb is None else round(memory_limit_gb * 1e9),

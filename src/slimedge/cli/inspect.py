@@ -18,7 +18,10 @@ def inspect(
     to_json: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Show a model's layers or ops, parameters, MACs, sparsity, types and sizes."""
+    """Show what is in a model file.
+
+    Layers or ops, shapes, parameters, MACs, sparsity, types, sizes, and how the file was made.
+    """
     output = Output(to_json, quiet)
     from slimedge.benchmarks.inspecting import inspect as look_into
     from slimedge.benchmarks.reporting import inspection

@@ -76,6 +76,9 @@ Target = Annotated[
         help="Where to run, as ort, ort:cpu or litert; once for each format. `slimedge targets` lists them.",
     ),
 ]
+Effort = Annotated[
+    str, typer.Option("--effort", metavar="EFFORT", help="How long to measure latency: quick, default or thorough.")
+]
 AllowFallback = Annotated[
     bool, typer.Option("--allow-fallback", help="Measure on the CPU where a provider cannot run; the row says so.")
 ]

@@ -42,7 +42,10 @@ def quantize(
     to_json: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Quantize a trained model to integers, after training; the result is an ordinary Keras model."""
+    """Quantize a trained model to integers.
+
+    Done after training, on examples that show the ranges of its values; the result is an ordinary Keras model.
+    """
     output = Output(to_json, quiet)
     options.check_output(out, "--output", ending=".keras")
     split = {

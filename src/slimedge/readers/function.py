@@ -66,7 +66,9 @@ def _function(given: str) -> Any:
         )
     function = getattr(module, name)
     if not callable(function):
-        raise InputError(f"{given} is a {type(function).__name__}; name a function that gives the data.")
+        raise InputError(
+            f"{given} is of type {type(function).__name__}; name a function that gives the data."
+        )
     return function
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp"})
 _FORMATS = ("PNG", "JPEG", "BMP")
-_PARTS = {"train": "train", "training": "train", "test": "test", "val": "test", "validation": "test"}
+_PARTS = {"train": "train", "training": "train", "test": "test", "validation": "test", "val": "test"}
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _MOST_PIXELS = 2**26
 _DEEP_MODES = ("I", "F")
@@ -41,9 +41,8 @@ class ImageReader:
         """List the files; none is decoded yet."""
         refuse(options, str(given), "labels")
         folders = sorted(path for path in given.iterdir() if path.is_dir() and not path.name.startswith("."))
-        halves = {_PARTS[folder.name.lower()]: folder for folder in folders if folder.name.lower() in _PARTS}
-        if folders and len(halves) == len(folders) and all(_has_folders(folder) for folder in folders):
-            return _folders(given, halves, options)
+        if folders and all(folder.name.lower() in _PARTS and _has_folders(folder) for folder in folders):
+            return _parts(given, {folder.name.lower(): folder for folder in folders}, options)
         if options.part is not None:
             raise InputError(
                 f"{given} has no parts; put the class folders into folders 'train' and 'test', or leave "
@@ -56,7 +55,21 @@ def _has_folders(folder: Path) -> bool:
     return any(path.is_dir() for path in folder.iterdir())
 
 
-def _folders(origin: Path, halves: dict[str, Path], options: Options) -> ImageSource:
+def _parts(origin: Path, folders: dict[str, Path], options: Options) -> Source:
+    """Read the folders as train and test; of `test` and `val` beside each other, `test`."""
+    halves: dict[str, Path] = {}
+    left_out = []
+    for name, part in _PARTS.items():
+        if name in folders and part in halves:
+            left_out.append(f"{folders[name]} is left out, as {halves[part]} is the {part} part.")
+        elif name in folders:
+            halves[part] = folders[name]
+    return _folders(origin, halves, options, tuple(left_out))
+
+
+def _folders(
+    origin: Path, halves: dict[str, Path], options: Options, notices: tuple[str, ...] = ()
+) -> Source:
     if options.part is not None and options.part not in halves:
         raise InputError(
             f"{origin} has no part '{options.part}'; it has {' and '.join(halves)}: choose one of them, or "
@@ -82,12 +95,12 @@ def _folders(origin: Path, halves: dict[str, Path], options: Options) -> ImageSo
             paths += found
             labels += [index] * len(found)
         parts[part] = range(start, len(paths))
-    notices = []
+    told = list(notices)
     loose = [path for path in sorted(origin.iterdir()) if _is_image(path)]
     if not paths:
         paths, labels, classes = loose, [], []
     elif loose:
-        notices.append(f"{len(loose):,} images in {origin} itself are left out: they lie in no class folder.")
+        told.append(f"{len(loose):,} images in {origin} itself are left out: they lie in no class folder.")
     if not paths:
         raise InputError(
             f"{origin} holds no images and no IDX files; give a folder with one subfolder of .png, .jpg or "
@@ -96,13 +109,13 @@ def _folders(origin: Path, halves: dict[str, Path], options: Options) -> ImageSo
     counts = np.bincount(labels, minlength=len(classes))
     empty = [name for name, count in zip(classes, counts, strict=False) if count == 0]
     if empty:
-        notices.append(f"the class folders {', '.join(empty)} hold no images; their class numbers stay.")
+        told.append(f"the class folders {', '.join(empty)} hold no images; their class numbers stay.")
     facts = Facts(
         labels={UNNAMED_LABELS: np.asarray(labels, np.int64)} if labels else {},
         class_names=tuple(classes),
         parts=parts if "" not in parts else {},
         pixel_bytes=True,
-        notices=tuple(notices),
+        notices=tuple(told),
     )
     return ImageSource(tuple(paths), facts, name=options.name, size=options.image_size)
 

@@ -1,0 +1,134 @@
+"""Models as the user names them, each as a file on a target under a name that no other has."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slimedge.artifact import Artifact, TensorSpec
+from slimedge.artifact_file import read_artifact
+from slimedge.errors import InputError
+from slimedge.runtime.backends import BACKENDS
+from slimedge.runtime.targets import Target, parse_target, target_for
+
+if TYPE_CHECKING:
+    import keras
+
+
+HDF5_ENDINGS = frozenset((".h5", ".hdf5"))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file to be looked at."""
+
+    name: str
+    artifact: Artifact
+    target: Target
+
+
+@contextmanager
+def opened(
+    groups: Sequence[Sequence[keras.Model | Artifact | Path | str]], targets: Collection[str] = (), *, trust: bool
+) -> Iterator[list[list[Entry]]]:
+    """Give every model as an entry; models in memory are files for as long as the block runs.
+
+    Args:
+        groups: Keras models, artifacts or paths.
+        targets: names of targets, at most one a format; other formats run on their usual runtime.
+        trust: whether an `.h5` may be opened.
+
+    Raises:
+        InputError: a file that is no model, or a target that is unknown, idle or given twice.
+    """
+    with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
+        named = [
+            [_as_artifact(model, Path(folder, f"{row}_{column}"), trust=trust) for column, model in enumerate(group)]
+            for row, group in enumerate(groups)
+        ]
+        yield _entries(named, targets)
+
+
+def _as_artifact(
+    model: keras.Model | Artifact | Path | str, folder: Path, *, trust: bool
+) -> tuple[str, Artifact]:
+    if isinstance(model, Artifact):
+        return model.path.name, model
+    if isinstance(model, str | Path):
+        path = Path(model)
+        if path.suffix.lower() not in HDF5_ENDINGS:
+            return path.name, read_artifact(path)
+        from slimedge.keras_file import load_model
+
+        name, model = path.name, load_model(path, trust=trust)
+    else:
+        name = str(getattr(model, "name", model))
+    from slimedge.keras_file import save_model
+
+    return name, save_model(model, folder / "model.keras")
+
+
+def _entries(named: Sequence[Sequence[tuple[str, Artifact]]], targets: Collection[str]) -> list[list[Entry]]:
+    """Choose a target for every file, and a name that no other has."""
+    wanted = {name: parse_target(name) for name in targets}
+    used: set[str] = set()
+    taken: set[str] = set()
+    entries: list[list[Entry]] = []
+    for group in named:
+        entries.append([])
+        for name, artifact in group:
+            fitting = [given for given in wanted if _runs(wanted[given], artifact)]
+            if len(fitting) > 1:
+                raise InputError(
+                    f"{' and '.join(fitting)} both run .{artifact.format}; give one target a format, and compare "
+                    "targets in two runs."
+                )
+            used.update(fitting)
+            target = target_for(artifact, fitting[0] if fitting else None)
+            unique = _unique(name, artifact.path, taken)
+            taken.add(unique)
+            entries[-1].append(Entry(unique, artifact, target))
+    idle = sorted(set(wanted) - used)
+    if idle:
+        raise InputError(f"the target '{idle[0]}' runs none of the given files; leave it out, or add a file for it.")
+    return entries
+
+
+def _runs(target: Target, artifact: Artifact) -> bool:
+    return artifact.format in BACKENDS[target.backend].formats
+
+
+def _unique(name: str, path: Path, taken: Collection[str]) -> str:
+    """Name a file by its folder, too, or by a number, where another has its name."""
+    candidates = [name, f"{path.parent.name}/{name}"]
+    candidates += [f"{name} ({number})" for number in range(2, len(taken) + 3)]
+    return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def check_interfaces(entries: Sequence[Entry]) -> None:
+    """Refuse models that cannot take the same examples, or do not give as many outputs."""
+    first, *others = entries
+    for other in others:
+        for what, expected, given in (
+            ("inputs", first.artifact.inputs, other.artifact.inputs),
+            ("outputs", first.artifact.outputs, other.artifact.outputs),
+        ):
+            if len(expected) != len(given) or not all(map(_alike, expected, given)):
+                raise InputError(
+                    f"{other.name} has the {what} {_listed(given)} where {first.name} has {_listed(expected)}; "
+                    "compare models that take and give the same."
+                )
+
+
+def _alike(one: TensorSpec, other: TensorSpec) -> bool:
+    return len(one.shape) == len(other.shape) and all(
+        None in sizes or sizes[0] == sizes[1] for sizes in zip(one.shape[1:], other.shape[1:], strict=True)
+    )
+
+
+def _listed(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"'{spec.name}' {spec.shape}" for spec in specs)

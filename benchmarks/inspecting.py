@@ -1,0 +1,246 @@
+"""What is in a model: layers or ops, shapes, parameters, MACs, sparsity, types, sizes and how it was made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slimedge.artifact import Format, Step, TensorSpec
+from slimedge.benchmarks import macs, weighing
+from slimedge.benchmarks.entries import HDF5_ENDINGS
+from slimedge.errors import SlimedgeError
+from slimedge.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import keras
+
+    from slimedge.artifact import Artifact
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFacts:
+    """One layer of a Keras model.
+
+    Attributes:
+        name: as in the model; layers of nested models are listed like the others.
+        kind: its class, of a rounded layer that of the layer inside.
+        output_shape: batch first, None where any size goes.
+        dtype: of its output.
+        parameters: numbers in its weights, quantization scales and ranges left out.
+        nonzero_parameters: those that are not zero.
+        macs: for one example; None where it could not be counted.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int | None, ...]
+    dtype: str
+    parameters: int
+    nonzero_parameters: int
+    macs: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What was found in a model; None for what it does not tell.
+
+    Attributes:
+        name: of the model, or of its file.
+        format: of the file; `keras` for a model in memory.
+        inputs: in Keras order.
+        outputs: in Keras order.
+        parameters: numbers in the weights.
+        nonzero_parameters: those that are not zero.
+        macs: multiply-accumulates for one example.
+        file_bytes: None for a model in memory.
+        gzip_bytes: likewise.
+        layers: of a Keras model, in the order of their calls.
+        ops: of an ONNX or TFLite file: op type to how often it stands there.
+        weight_types: element type to how many numbers of the weights have it.
+        integer_ops: ops that the runtime executes on integers, after its own optimization.
+        total_ops: all that it executes.
+        lineage: the steps that led here.
+        notes: what the reader should know.
+    """
+
+    name: str
+    format: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    parameters: int
+    nonzero_parameters: int
+    macs: int | None
+    file_bytes: int | None
+    gzip_bytes: int | None
+    layers: tuple[LayerFacts, ...] = ()
+    ops: Mapping[str, int] | None = None
+    weight_types: Mapping[str, int] | None = None
+    integer_ops: int | None = None
+    total_ops: int | None = None
+    lineage: tuple[Step, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sparsity(self) -> float | None:
+        """Share of the weights that are zero; None without weights."""
+        return 1.0 - self.nonzero_parameters / self.parameters if self.parameters else None
+
+
+def inspect(
+    model: keras.Model | Artifact | Path | str, *, trust: bool = False, progress: Progress = silent
+) -> Inspection:
+    """Look into a model without running it, but for the ops that its runtime would execute.
+
+    Args:
+        model: a Keras model, an artifact, or the path of a `.keras`, `.onnx` or `.tflite` file.
+        trust: whether an `.h5` may be opened.
+        progress: told what is being done.
+
+    Returns:
+        What was found.
+
+    Raises:
+        InputError: a file that cannot be used.
+    """
+    from slimedge.artifact import Artifact
+    from slimedge.artifact_file import read_artifact
+    from slimedge.keras_file import load_model
+
+    if not isinstance(model, Artifact | Path | str):
+        return _keras(model, None)
+    path = model.path if isinstance(model, Artifact) else Path(model)
+    progress(f"reading {path.name}")
+    if path.suffix.lower() in HDF5_ENDINGS:
+        return _keras(load_model(path, trust=trust, compiled=False), path)
+    artifact = model if isinstance(model, Artifact) else read_artifact(path)
+    if artifact.format is Format.KERAS:
+        return _keras(load_model(path, trust=trust, compiled=False), path)
+    return _exported(artifact, progress)
+
+
+def _keras(model: keras.Model, path: Path | None) -> Inspection:
+    from slimedge.keras_file import input_specs, output_specs
+    from slimedge.lineage import lineage_of
+
+    counted = macs.count(model)
+    layers = _layers(model, counted)
+    types: Counter[str] = Counter()
+    for layer in layers:
+        types[layer.dtype] += layer.parameters
+    return Inspection(
+        name=path.name if path is not None else str(model.name),
+        format=str(Format.KERAS),
+        inputs=input_specs(model),
+        outputs=output_specs(model),
+        parameters=sum(layer.parameters for layer in layers),
+        nonzero_parameters=sum(layer.nonzero_parameters for layer in layers),
+        macs=counted.total,
+        file_bytes=None if path is None else weighing.size.file_bytes([path]),
+        gzip_bytes=None if path is None else weighing.size.gzip_bytes([path]),
+        layers=layers,
+        weight_types=dict(types),
+        lineage=lineage_of(model),
+        notes=weighing.macs_notes(counted),
+    )
+
+
+def _layers(model: keras.Model, counted: macs.Macs) -> tuple[LayerFacts, ...]:
+    from slimedge.compress import graph
+
+    found: dict[str, LayerFacts] = {}
+    for node in graph.from_model(model).nodes:
+        layer = node.layer
+        if layer.name in found:
+            continue
+        weights = [array for name, array in layer.weights if not _is_quantization(layer.kind, name)]
+        found[layer.name] = LayerFacts(
+            name=layer.name,
+            kind=_kind(layer),
+            output_shape=node.output.shape,
+            dtype=node.output.dtype,
+            parameters=sum(array.size for array in weights),
+            nonzero_parameters=sum(int(np.count_nonzero(array)) for array in weights),
+            macs=None if layer.name in counted.uncounted else counted.by_layer[layer.name],
+        )
+    return tuple(found.values())
+
+
+def _kind(layer: Any) -> str:
+    inner = layer.config.get("layer") if layer.kind == "FakeQuantWeights" else None
+    return f"{inner['class_name']} int8" if inner else str(layer.kind)
+
+
+def _is_quantization(kind: str, weight: str) -> bool:
+    """Tell scales and ranges, which a fake-quant keeps as variables, from weights."""
+    return kind == "FakeQuant" or (kind == "FakeQuantWeights" and weight.endswith("_scale"))
+
+
+def _exported(artifact: Artifact, progress: Progress) -> Inspection:
+    from slimedge.runtime.ops import count_ops
+
+    weight = weighing.weigh(artifact)
+    ops, types = _OPS[artifact.format](artifact.path)
+    notes = list(weight.notes)
+    integer = total = None
+    progress(f"loading {artifact.path.name} in its runtime")
+    try:
+        executed = count_ops(artifact)
+        integer, total = executed.integer_ops, executed.total_ops
+    except SlimedgeError as error:
+        notes.append(f"What the runtime executes is not known: {error}")
+    return Inspection(
+        name=artifact.path.name,
+        format=str(artifact.format),
+        inputs=artifact.inputs,
+        outputs=artifact.outputs,
+        parameters=weight.parameters,
+        nonzero_parameters=weight.nonzero_parameters,
+        macs=weight.macs,
+        file_bytes=weight.file_bytes,
+        gzip_bytes=weight.gzip_bytes,
+        ops=ops,
+        weight_types=types,
+        integer_ops=integer,
+        total_ops=total,
+        lineage=artifact.lineage,
+        notes=tuple(notes),
+    )
+
+
+def _onnx_ops(path: Path) -> tuple[dict[str, int], dict[str, int]]:
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    types: Counter[str] = Counter()
+    for constant in graph.initializer:
+        types[np.dtype(onnx.helper.tensor_dtype_to_np_dtype(constant.data_type)).name] += int(np.prod(constant.dims))
+    return _by_count(node.op_type for node in graph.node), dict(types)
+
+
+def _tflite_ops(path: Path) -> tuple[dict[str, int], dict[str, int]]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
+    ops = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+    elements = {number: name for name, number in vars(schema.TensorType).items() if isinstance(number, int)}
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes or []]
+    types: Counter[str] = Counter()
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            data = model.buffers[tensor.buffer].data
+            if data is not None and len(data):
+                types[elements[tensor.type].lower()] += int(np.prod(tensor.shape if tensor.shape is not None else ()))
+    used = (ops.get(codes[op.opcodeIndex], "CUSTOM") for graph in model.subgraphs for op in graph.operators or [])
+    return _by_count(used), dict(types)
+
+
+def _by_count(names: Any) -> dict[str, int]:
+    return dict(Counter(names).most_common())
+
+
+_OPS = {Format.ONNX: _onnx_ops, Format.TFLITE: _tflite_ops}

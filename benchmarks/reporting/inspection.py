@@ -1,0 +1,91 @@
+"""What is in a model, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from slimedge.artifact import TensorSpec
+from slimedge.benchmarks.inspecting import Inspection
+from slimedge.benchmarks.reporting import figures
+from slimedge.benchmarks.reporting.printing import put
+from slimedge.lineage import to_json
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+
+def show(found: Inspection, console: Console) -> None:
+    """Print a summary, then the layers or the ops."""
+    parts: list[RenderableType] = [Text(f"{found.name} ({found.format})", style="bold"), _summary(found)]
+    if found.layers:
+        parts += [Text(), _layers(found)]
+    if found.ops:
+        parts += [Text(), Text("ops: " + ", ".join(f"{count} {name}" for name, count in found.ops.items()))]
+    put(console, *parts, *(Text(f"note: {note}") for note in found.notes))
+
+
+def as_json(found: Inspection) -> str:
+    """Write the same as JSON."""
+    document = {**asdict(found), "sparsity": found.sparsity, "lineage": to_json(found.lineage)}
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _summary(found: Inspection) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bright_black")
+    table.add_column()
+    for what, specs in (("input", found.inputs), ("output", found.outputs)):
+        for spec in specs:
+            table.add_row(what, Text(_spec(spec)))
+    table.add_row("parameters", Text(_parameters(found)))
+    table.add_row("MACs", Text(figures.quantity(found.macs)))
+    if found.file_bytes is not None:
+        table.add_row("size", Text(f"{figures.size(found.file_bytes)}, {figures.size(found.gzip_bytes)} after gzip"))
+    if found.weight_types:
+        counts = (f"{figures.quantity(count)} {name}" for name, count in found.weight_types.items() if count)
+        table.add_row("constants", Text(", ".join(counts)))
+    if found.total_ops is not None:
+        table.add_row("executes", Text(f"{found.total_ops} ops, {found.integer_ops} of them on integers"))
+    for step in found.lineage:
+        table.add_row("made by", Text(figures.step(step)))
+    return table
+
+
+def _parameters(found: Inspection) -> str:
+    if found.sparsity is None:
+        return "0"
+    return f"{found.parameters:,}, {100 * found.sparsity:.1f} % of them zero"
+
+
+def _spec(spec: TensorSpec) -> str:
+    text = f"{spec.name} {shape(spec.shape)} {spec.dtype}"
+    return text if spec.scale is None else f"{text}, scale {spec.scale:.6g}, zero point {spec.zero_point}"
+
+
+def shape(sizes: tuple[int | None, ...]) -> str:
+    """Give a shape as people write it: `any×28×28×1`."""
+    return "×".join("any" if size is None else str(size) for size in sizes) or "one number"
+
+
+def _layers(found: Inspection) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    table.add_column("layer", overflow="fold")
+    table.add_column("kind")
+    for name in ("output", "parameters", "zeros", "MACs"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for layer in found.layers:
+        zeros = layer.parameters - layer.nonzero_parameters
+        table.add_row(
+            Text(layer.name),
+            layer.kind,
+            shape(layer.output_shape[1:]),
+            f"{layer.parameters:,}" if layer.parameters else "",
+            f"{100 * zeros / layer.parameters:.1f} %" if zeros else "",
+            figures.NOT_MEASURED if layer.macs is None else figures.quantity(layer.macs) if layer.macs else "",
+        )
+    return table

@@ -1,0 +1,70 @@
+"""Contract of every exporter: the file computes what the Keras model computes, under the same names."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from small_models import MODELS, examples
+
+from slimedge.compress.quantization import quantize
+from slimedge.data import Data
+from slimedge.export.to_onnx import INTEGERS, grids_of, to_onnx
+from slimedge.export.to_tflite import to_tflite
+from slimedge.export.trial import OnnxTrial, TfliteTrial, Trial
+from slimedge.export.verify import fidelity, is_close, output_steps
+from slimedge.export.worker import keras_outputs
+from slimedge.keras_file import input_specs, output_specs
+
+
+def onnx_trial(network: keras.Model, **settings: str) -> OnnxTrial:
+    proto = to_onnx(network, **settings)
+    onnx.checker.check_model(proto, full_check=True)
+    return OnnxTrial(proto.SerializeToString(), grids_of(proto))
+
+
+EXPORTERS = {"onnx": onnx_trial, "tflite": lambda network, **settings: TfliteTrial(to_tflite(network, **settings))}
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def pair(request: pytest.FixtureRequest) -> tuple[keras.Model, keras.Model]:
+    network = MODELS[request.param]()
+    return network, quantize(network, Data.load(examples(network)).bind(input_specs(network), checks="types"))
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+def test_a_float_file_equals_keras(pair: tuple[keras.Model, keras.Model], exporter: str) -> None:
+    network, _ = pair
+    inputs = examples(network, count=3, seed=2)
+    trial: Trial = EXPORTERS[exporter](network)
+    got = trial.run(inputs)
+    expected = keras_outputs(network, inputs)
+    names = [spec.name for spec in output_specs(network)]
+    assert list(got) == names if exporter == "onnx" else sorted(got) == sorted(names)
+    assert fidelity(expected, got).max_error <= 1e-3
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+@pytest.mark.parametrize("io", ["float32", "int8"])
+def test_a_quantized_file_equals_keras_but_for_rounding_ties(
+    pair: tuple[keras.Model, keras.Model], exporter: str, io: str
+) -> None:
+    _, quantized = pair
+    inputs = examples(quantized, count=16, seed=2)
+    got = EXPORTERS[exporter](quantized, io=io).run(inputs)
+    measured = fidelity(keras_outputs(quantized, inputs), got, output_steps(quantized))
+    assert is_close(measured, quantized=True)
+    assert measured.sqnr_db is None or measured.sqnr_db > 30
+
+
+@pytest.mark.parametrize("integers", INTEGERS)
+def test_all_integer_types_of_onnx_give_the_same_numbers(
+    pair: tuple[keras.Model, keras.Model], integers: str
+) -> None:
+    _, quantized = pair
+    inputs = examples(quantized, count=4, seed=2)
+    reference = onnx_trial(quantized).run(inputs)
+    steps = output_steps(quantized)
+    for name, array in onnx_trial(quantized, integers=integers).run(inputs).items():
+        assert np.max(np.abs(array - reference[name])) <= 1.01 * steps.get(name, 1e-3)
