@@ -115,9 +115,8 @@ def score(
     accuracy = delta = agreement = None
     if right is not None:
         accuracy = _accuracy(right)
-    if baseline is not None and answers is not None:
-        base_answers = _answers(baseline, task)
-        assert base_answers is not None
+    base_answers = None if baseline is None else _answers(baseline, task)
+    if base_answers is not None and answers is not None:
         agreement = Agreement(float(np.mean(answers == base_answers)), len(answers))
         if right is not None:
             delta = _difference(right, base_answers == truth)
@@ -153,17 +152,18 @@ def _answers(outputs: NDArray[Any], task: Task) -> NDArray[np.int64] | None:
     else:
         return None
     finite = np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1)
-    return np.where(finite, classes, -1)
+    answers: NDArray[np.int64] = np.where(finite, classes, -1)
+    return answers
 
 
-def _truth(labels: NDArray[Any], task: Task, outputs: NDArray[Any], name: str) -> NDArray[Any] | None:
+def _truth(labels: NDArray[Any], task: Task, outputs: NDArray[Any], name: str) -> NDArray[np.int64] | None:
     if task in {Task.PROBABILITY, Task.LOGIT}:
-        return labels.reshape(-1).astype(np.int64)
+        return np.asarray(labels.reshape(-1), np.int64)
     if task is not Task.CLASSES:
         return None
     if labels.shape == outputs.shape:
-        return np.argmax(labels, axis=-1)
-    classes = labels.reshape(-1).astype(np.int64)
+        return np.asarray(np.argmax(labels, axis=-1), np.int64)
+    classes = np.asarray(labels.reshape(-1), np.int64)
     count = outputs.shape[-1]
     if classes.size and (classes.min() < 0 or classes.max() >= count):
         worst = int(classes.max() if classes.max() >= count else classes.min())

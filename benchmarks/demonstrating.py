@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from slimedge.artifact import Artifact
 from slimedge.benchmarks import demo
-from slimedge.benchmarks.comparing import compare_groups
+from slimedge.benchmarks.comparing import Conditions, compare_groups
 from slimedge.benchmarks.quantizing import quantize_file
 from slimedge.benchmarks.reporting import figures, html, quantization
 from slimedge.benchmarks.reporting import json as json_report
@@ -47,20 +48,23 @@ def demonstrate(
         f"1. {model.name}: a ResNet-8 trained on Fashion-MNIST; with it {CALIBRATION:,} training images to calibrate "
         f"and {len(evaluation):,} test images"
     )
-    quantized = quantize_file(model, data, folder / f"{model.stem}_int8.keras", split=split, progress=progress)
+    quantized = quantize_file(
+        model, data, folder / f"{model.stem}_int8.keras", split=split, progress=progress
+    )
     say("2. quantized once, in Keras:")
     for line in quantization.lines(quantized):
         say(f"   {line}")
     say("3. exported to both formats, each file checked against Keras:")
-    artifacts = []
+    artifacts: list[Artifact] = []
     for source in (model, quantized.artifact.path):
         artifacts += export_model(source, folder=folder, progress=lambda file: progress(f"exporting {file}"))
     for artifact in artifacts:
         say(f"   {artifact.path} ({figures.size(artifact.path.stat().st_size)})")
     say(f"4. compared on {len(evaluation):,} test images, and timed in turns")
     onnx, tflite, int8_onnx, int8_tflite = artifacts
+    groups = [[onnx, int8_onnx], [tflite, int8_tflite]]
     comparisons = compare_groups(
-        [[onnx, int8_onnx], [tflite, int8_tflite]], evaluation, effort=effort, threads=threads, progress=progress
+        groups, evaluation, Conditions(effort=effort, threads=threads), progress=progress
     )
     lineage = {artifact.path.name: artifact.lineage for artifact in artifacts}
     report = Report(TITLE, comparisons, lineage=lineage)

@@ -33,7 +33,10 @@ class Entry:
 
 @contextmanager
 def opened(
-    groups: Sequence[Sequence[keras.Model | Artifact | Path | str]], targets: Collection[str] = (), *, trust: bool
+    groups: Sequence[Sequence[keras.Model | Artifact | Path | str]],
+    targets: Collection[str] = (),
+    *,
+    trust: bool,
 ) -> Iterator[list[list[Entry]]]:
     """Give every model as an entry; models in memory are files for as long as the block runs.
 
@@ -47,7 +50,10 @@ def opened(
     """
     with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
         named = [
-            [_as_artifact(model, Path(folder, f"{row}_{column}"), trust=trust) for column, model in enumerate(group)]
+            [
+                _as_artifact(model, Path(folder, f"{row}_{column}"), trust=trust)
+                for column, model in enumerate(group)
+            ]
             for row, group in enumerate(groups)
         ]
         yield _entries(named, targets)
@@ -94,7 +100,9 @@ def _entries(named: Sequence[Sequence[tuple[str, Artifact]]], targets: Collectio
             entries[-1].append(Entry(unique, artifact, target))
     idle = sorted(set(wanted) - used)
     if idle:
-        raise InputError(f"the target '{idle[0]}' runs none of the given files; leave it out, or add a file for it.")
+        raise InputError(
+            f"the target '{idle[0]}' runs none of the given files; leave it out, or add a file for it."
+        )
     return entries
 
 

@@ -2,98 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
 
+from slimedge.benchmarks.file_graph import FileGraph, Shape, read_onnx, read_tflite
 from slimedge.benchmarks.macs import Macs
 
-Shape = tuple[int, ...]
 Formula = Callable[[Sequence[Shape | None], Shape | None], int | None]
 
 
 def count_onnx(path: Path) -> Macs:
-    """Count the multiply-accumulates of an ONNX file at a batch of 1.
-
-    Args:
-        path: of the file; external weights are not read.
-    """
-    import onnx
-
-    model = onnx.load(str(path), load_external_data=False)
-    for given in model.graph.input:
-        for size in given.type.tensor_type.shape.dim[:1]:
-            if not size.dim_value:
-                size.ClearField("dim_param")
-                size.dim_value = 1
-    del model.graph.value_info[:]
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    shapes: dict[str, Shape] = {each.name: tuple(each.dims) for each in model.graph.initializer}
-    for value in (*inferred.input, *inferred.value_info, *inferred.output):
-        sizes = value.type.tensor_type.shape.dim
-        if all(size.dim_value for size in sizes):
-            shapes.setdefault(value.name, tuple(size.dim_value for size in sizes))
-    calls = (
-        (
-            node.name or node.output[0],
-            node.op_type,
-            [shapes.get(name) if name else None for name in node.input],
-            shapes.get(node.output[0]) if node.output else None,
-        )
-        for node in model.graph.node
-    )
-    return _sum(calls, _ONNX)
+    """Count the multiply-accumulates of an ONNX file that has passed its checks."""
+    return count(read_onnx(path))
 
 
 def count_tflite(path: Path) -> Macs:
-    """Count the multiply-accumulates of a TFLite file for one example of its batch.
+    """Count the multiply-accumulates of a TFLite file that has passed its checks."""
+    return count(read_tflite(path))
+
+
+def count(graph: FileGraph) -> Macs:
+    """Count the multiply-accumulates of every op, for one example of the file's batch.
 
     Args:
-        path: of a file that has passed its checks.
+        graph: of either format, whose op types differ.
+
+    Returns:
+        The counts by op; ops that multiply without a formula, or whose shapes are not known, are listed.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
-    names = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
-    graph = model.subgraphs[0]
-    shapes = [None if tensor.shape is None else tuple(int(s) for s in tensor.shape) for tensor in graph.tensors]
-
-    def kind(operator: Any) -> str:
-        code = model.operatorCodes[operator.opcodeIndex]
-        return names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "CUSTOM")
-
-    def shape(index: int) -> Shape | None:
-        return None if index < 0 else shapes[index]
-
-    calls = (
-        (
-            (graph.tensors[operator.outputs[0]].name or b"").decode(errors="replace"),
-            kind(operator),
-            [shape(index) for index in operator.inputs],
-            shape(operator.outputs[0]),
-        )
-        for operator in graph.operators or []
-        if operator.inputs is not None and operator.outputs is not None and len(operator.outputs)
-    )
-    found = _sum(calls, _TFLITE)
-    batch = shape(graph.inputs[0]) if len(graph.inputs) else None
-    return Macs({name: macs // ((batch or (1,))[0] or 1) for name, macs in found.by_layer.items()}, found.uncounted)
-
-
-def _sum(
-    calls: Any, formulas: Mapping[str, Formula]
-) -> Macs:
     by_layer: dict[str, int] = {}
     uncounted: dict[str, None] = {}
-    for name, kind, inputs, output in calls:
-        if kind not in formulas:
+    for op in graph.ops:
+        if op.kind not in _FORMULAS:
             continue
-        macs = formulas[kind](inputs, output)
+        macs = _FORMULAS[op.kind](op.inputs, op.output)
         if macs is None:
-            uncounted[name] = None
+            uncounted[op.name] = None
         else:
-            by_layer[name] = by_layer.get(name, 0) + macs
+            by_layer[op.name] = by_layer.get(op.name, 0) + macs // graph.batch
     return Macs(by_layer, tuple(uncounted))
 
 
@@ -102,7 +49,7 @@ def _known(formula: Callable[[Sequence[Shape], Shape], int]) -> Formula:
 
     def counted(inputs: Sequence[Shape | None], output: Shape | None) -> int | None:
         known = [shape for shape in inputs[:2] if shape is not None]
-        return None if output is None or len(known) < 2 else formula(known, output)  # noqa: PLR2004 - data and weights
+        return None if output is None or len(known) < 2 else formula(known, output)
 
     return counted
 
@@ -134,7 +81,7 @@ def _matmul(inputs: Sequence[Shape], output: Shape) -> int:
 
 
 def _onnx_recurrent(inputs: Sequence[Shape | None], _output: Shape | None) -> int | None:
-    if len(inputs) < 3 or inputs[0] is None or inputs[1] is None or inputs[2] is None:  # noqa: PLR2004 - X, W, R
+    if len(inputs) < 3 or inputs[0] is None or inputs[1] is None or inputs[2] is None:
         return None
     steps, batch = inputs[0][:2]
     return steps * batch * (prod(inputs[1]) + prod(inputs[2]))
@@ -145,7 +92,7 @@ def _tflite_convolution(inputs: Sequence[Shape], output: Shape) -> int:
 
 
 def _tflite_transposed(inputs: Sequence[Shape | None], _output: Shape | None) -> int | None:
-    if len(inputs) < 3 or inputs[1] is None or inputs[2] is None:  # noqa: PLR2004 - output shape, kernel, data
+    if len(inputs) < 3 or inputs[1] is None or inputs[2] is None:
         return None
     return prod(inputs[2][:-1]) * prod(inputs[1])
 
@@ -157,11 +104,12 @@ def _fully_connected(inputs: Sequence[Shape], output: Shape) -> int:
 def _tflite_recurrent(inputs: Sequence[Shape | None], _output: Shape | None) -> int | None:
     if not inputs or inputs[0] is None:
         return None
-    matrices = [shape for shape in inputs[1:] if shape is not None and len(shape) == 2 and shape[0] > 1]  # noqa: PLR2004
+    matrices = [shape for shape in inputs[1:] if shape is not None and len(shape) == 2 and shape[0] > 1]
     return prod(inputs[0][:-1]) * sum(prod(shape) for shape in matrices)
 
 
-_ONNX: dict[str, Formula] = {
+# ONNX's op types are CamelCase and TFLite's upper case, so that one table holds both.
+_FORMULAS: dict[str, Formula] = {
     **dict.fromkeys(("Conv", "ConvInteger", "FusedConv"), _known(_onnx_convolution)),
     "QLinearConv": _weights_at(3, _onnx_convolution),
     "ConvTranspose": _known(_onnx_transposed),
@@ -170,12 +118,13 @@ _ONNX: dict[str, Formula] = {
     "QLinearMatMul": _weights_at(3, _matmul),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _onnx_recurrent),
     **dict.fromkeys(("Einsum", "Attention", "MultiHeadAttention", "Loop", "Scan", "If"), _not_counted),
-}
-_TFLITE: dict[str, Formula] = {
     **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_3D"), _known(_tflite_convolution)),
     "TRANSPOSE_CONV": _tflite_transposed,
     "FULLY_CONNECTED": _known(_fully_connected),
     "BATCH_MATMUL": _known(_matmul),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": _tflite_recurrent,
-    **dict.fromkeys(("WHILE", "IF", "CALL_ONCE", "CUSTOM", "CONV_3D_TRANSPOSE", "UNIDIRECTIONAL_SEQUENCE_RNN"), _not_counted),
+    **dict.fromkeys(
+        ("WHILE", "IF", "CALL_ONCE", "CUSTOM", "CONV_3D_TRANSPOSE", "UNIDIRECTIONAL_SEQUENCE_RNN"),
+        _not_counted,
+    ),
 }

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slimedge.artifact import Format, Step, TensorSpec
-from slimedge.benchmarks import macs, weighing
+from slimedge.benchmarks import macs, size, weighing
 from slimedge.benchmarks.entries import HDF5_ENDINGS
+from slimedge.benchmarks.file_graph import read_onnx, read_tflite
 from slimedge.errors import SlimedgeError
 from slimedge.progress import Progress, silent
 
@@ -140,8 +141,8 @@ def _keras(model: keras.Model, path: Path | None) -> Inspection:
         parameters=sum(layer.parameters for layer in layers),
         nonzero_parameters=sum(layer.nonzero_parameters for layer in layers),
         macs=counted.total,
-        file_bytes=None if path is None else weighing.size.file_bytes([path]),
-        gzip_bytes=None if path is None else weighing.size.gzip_bytes([path]),
+        file_bytes=None if path is None else size.file_bytes([path]),
+        gzip_bytes=None if path is None else size.gzip_bytes([path]),
         layers=layers,
         weight_types=dict(types),
         lineage=lineage_of(model),
@@ -184,7 +185,7 @@ def _exported(artifact: Artifact, progress: Progress) -> Inspection:
     from slimedge.runtime.ops import count_ops
 
     weight = weighing.weigh(artifact)
-    ops, types = _OPS[artifact.format](artifact.path)
+    graph = _GRAPHS[artifact.format](artifact.path)
     notes = list(weight.notes)
     integer = total = None
     progress(f"loading {artifact.path.name} in its runtime")
@@ -203,8 +204,8 @@ def _exported(artifact: Artifact, progress: Progress) -> Inspection:
         macs=weight.macs,
         file_bytes=weight.file_bytes,
         gzip_bytes=weight.gzip_bytes,
-        ops=ops,
-        weight_types=types,
+        ops=dict(Counter(op.kind for op in graph.ops).most_common()),
+        weight_types=dict(graph.constants),
         integer_ops=integer,
         total_ops=total,
         lineage=artifact.lineage,
@@ -212,35 +213,4 @@ def _exported(artifact: Artifact, progress: Progress) -> Inspection:
     )
 
 
-def _onnx_ops(path: Path) -> tuple[dict[str, int], dict[str, int]]:
-    import onnx
-
-    graph = onnx.load(str(path), load_external_data=False).graph
-    types: Counter[str] = Counter()
-    for constant in graph.initializer:
-        types[np.dtype(onnx.helper.tensor_dtype_to_np_dtype(constant.data_type)).name] += int(np.prod(constant.dims))
-    return _by_count(node.op_type for node in graph.node), dict(types)
-
-
-def _tflite_ops(path: Path) -> tuple[dict[str, int], dict[str, int]]:
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
-    ops = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
-    elements = {number: name for name, number in vars(schema.TensorType).items() if isinstance(number, int)}
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes or []]
-    types: Counter[str] = Counter()
-    for graph in model.subgraphs:
-        for tensor in graph.tensors:
-            data = model.buffers[tensor.buffer].data
-            if data is not None and len(data):
-                types[elements[tensor.type].lower()] += int(np.prod(tensor.shape if tensor.shape is not None else ()))
-    used = (ops.get(codes[op.opcodeIndex], "CUSTOM") for graph in model.subgraphs for op in graph.operators or [])
-    return _by_count(used), dict(types)
-
-
-def _by_count(names: Any) -> dict[str, int]:
-    return dict(Counter(names).most_common())
-
-
-_OPS = {Format.ONNX: _onnx_ops, Format.TFLITE: _tflite_ops}
+_GRAPHS = {Format.ONNX: read_onnx, Format.TFLITE: read_tflite}

@@ -72,7 +72,9 @@ def judge(variant: Variant, baseline: Variant) -> Judgement:
     return Judgement(verdict, answers, latency, size)
 
 
-def _answers(delta: AccuracyDelta | None, agreement: Agreement | None, sqnr_db: float | None) -> Direction | None:
+def _answers(
+    delta: AccuracyDelta | None, agreement: Agreement | None, sqnr_db: float | None
+) -> Direction | None:
     if delta is not None:
         if delta.p_value >= SIGNIFICANCE:
             return Direction.SAME
@@ -169,7 +171,9 @@ def _accuracy_outcome(variant: Variant, limit: float) -> GoalOutcome:
         sentence = f"{variant.name}: missed, since no accuracy was measured; give data with class labels."
         return GoalOutcome(goal, variant.name, met=False, sentence=sentence)
     low, high = 100.0 * delta.low, 100.0 * delta.high
-    figure = f"accuracy {_signed(100.0 * delta.value)} points (95 % interval {_signed(low)} to {_signed(high)})"
+    figure = (
+        f"accuracy {_signed(100.0 * delta.value)} points (95 % interval {_signed(low)} to {_signed(high)})"
+    )
     sentence = _decide(
         variant.name,
         figure,

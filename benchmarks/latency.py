@@ -113,8 +113,8 @@ def measure_latency(
 
     Args:
         entries: name, file and target of each; names are unique.
-        inputs: (n, …) float arrays by the first file's input names, of which the first examples are fed; None feeds seeded random
-            numbers in 0…1.
+        inputs: (n, …) float arrays by the first file's input names, of which the first examples are fed; None feeds
+            seeded random numbers in 0…1.
         threads: of every runtime; None takes min(affinity, cgroup quota).
         batch: examples in one inference; None takes the files' own, else 1.
         settings: how long.

@@ -129,7 +129,7 @@ def _dense(call: _Call) -> int:
 
 
 def _einsum_dense(call: _Call) -> int | None:
-    left, _, _ = call.config["equation"].replace(" ", "").partition("->")
+    left, _, _ = str(call.config["equation"]).replace(" ", "").partition("->")
     inputs, _, kernel = left.partition(",")
     shape = dict(call.weights)["kernel"]
     sizes = dict(zip(kernel, shape, strict=True))
@@ -152,9 +152,9 @@ def _heads_attention(call: _Call) -> int | None:
     if len(call.inputs) < 2 or any(len(shape) != 2 for shape in call.inputs[:2]):
         return None
     queries, keys = call.inputs[0][0], call.inputs[1][0]
-    heads = call.config["num_heads" if "num_heads" in call.config else "num_query_heads"]
-    key_size = call.config["key_dim" if "key_dim" in call.config else "head_dim"]
-    value_size = call.config.get("value_dim") or key_size
+    heads = int(call.config["num_heads" if "num_heads" in call.config else "num_query_heads"])
+    key_size = int(call.config["key_dim" if "key_dim" in call.config else "head_dim"])
+    value_size = int(call.config.get("value_dim") or key_size)
     kernels = [prod(shape) for name, shape in call.weights if name == "kernel"]
     if len(kernels) != 4:
         return None
@@ -174,7 +174,15 @@ def _product(call: _Call) -> int:
 
 _FORMULAS: dict[str, Callable[[_Call], int | None]] = {
     **dict.fromkeys(
-        ("Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"),
+        (
+            "Conv1D",
+            "Conv2D",
+            "Conv3D",
+            "DepthwiseConv1D",
+            "DepthwiseConv2D",
+            "SeparableConv1D",
+            "SeparableConv2D",
+        ),
         _convolution,
     ),
     **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), _transposed_convolution),

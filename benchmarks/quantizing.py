@@ -143,4 +143,4 @@ def _flat(outputs: Any) -> list[NDArray[Any]]:
 def _integer_layers(model: keras.Model) -> tuple[str, ...]:
     from slimedge.fake_quant import FakeQuantWeights
 
-    return tuple(layer.layer.name for layer in model._flatten_layers() if isinstance(layer, FakeQuantWeights))  # noqa: SLF001
+    return tuple(layer.layer.name for layer in model._flatten_layers() if isinstance(layer, FakeQuantWeights))

@@ -211,7 +211,7 @@ class TurnTaking:
         slowest_s = max(told[-1]["run_s"] for told in self._told.values())
         turn_s = max(self._settings.turn_s, self._settings.turn_runs * slowest_s) + slowest_s
         affordable = int(self._settings.launch_s / turn_s)
-        return max(self._settings.least_rounds, min(self._settings.rounds, affordable))
+        return min(self._settings.rounds, max(self._settings.least_rounds, affordable))
 
     def _turn(self) -> dict[str, Any]:
         return {

@@ -14,21 +14,21 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """What was found; None where the file does not tell.
+    """What was found.
 
     Attributes:
         file_bytes: of the file, external weights included.
         gzip_bytes: the same after gzip level 9.
         parameters: numbers in the weights.
         nonzero_parameters: those that are not zero.
-        macs: multiply-accumulates for one example.
+        macs: multiply-accumulates for one example; None where some op could not be counted.
         notes: what the reader should know.
     """
 
     file_bytes: int
     gzip_bytes: int
-    parameters: int | None
-    nonzero_parameters: int | None
+    parameters: int
+    nonzero_parameters: int
     macs: int | None
     notes: tuple[str, ...] = ()
 

@@ -6,6 +6,7 @@ import gc
 import json
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slimedge import notes
@@ -47,27 +48,32 @@ def to_tflite(
     function = trace(model, batch=batch, requantizing=False).function
     inputs = [tensor.name.removesuffix(":0") for tensor in function.inputs]
     outputs = {tensor.name: name for name, tensor in function.structured_outputs.items()}
-    content = _convert(function, quantized=quantized, integer_io=io == "int8")
+    content = _convert(function, quantized=quantized)
     order = [outputs[tensor.name] for tensor in function.outputs]
     wanted = [spec.name for spec in output_specs(model)]
     del function
     gc.collect()
-    return finish(content, inputs, order, wanted, layers, dict(metadata or {}))
+    names = _Names(inputs, order, wanted, layers)
+    return finish(content, names, integer_io=io == "int8", metadata=dict(metadata or {}))
 
 
-def _convert(function: Any, *, quantized: bool, integer_io: bool) -> bytes:
+def _convert(function: Any, *, quantized: bool) -> bytes:
     import tensorflow as tf
+    from tensorflow.lite.python import convert
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
-    converter.exclude_conversion_metadata = True
-    converter.experimental_lower_to_saved_model = False
-    if quantized:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if integer_io:
-        converter.inference_input_type = tf.int8
-        converter.inference_output_type = tf.int8
+    # The graph is frozen already. TFLiteConverter.from_concrete_functions would freeze it once more (three copies of
+    # the weights), so its own next step is called here, with what it passes on for Optimize.DEFAULT.
     try:
-        return bytes(converter.convert())
+        converted = convert.convert_graphdef(
+            function.graph.as_graph_def(),
+            list(function.inputs),
+            list(function.outputs),
+            enable_mlir_converter=True,
+            inference_type=tf.int8 if quantized else tf.float32,
+            inference_input_type=tf.float32,
+            target_ops={tf.lite.OpsSet.TFLITE_BUILTINS},
+        )
+        return bytes(converted)
     except Exception as error:  # the converter raises whatever MLIR reports
         raise ConversionError(
             f"the TFLite converter could not convert the model: {_reason(str(error))}; replace that layer or "
@@ -85,22 +91,23 @@ def _reason(message: str) -> str:
     return lines[0][:300].rstrip(".") if lines else "no reason was given"
 
 
-def finish(
-    content: bytes,
-    inputs: list[str],
-    outputs: list[str],
-    wanted: list[str],
-    layers: Collection[str],
-    metadata: dict[str, Any],
-) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Keras names: `inputs` and `outputs` in the file's order, `wanted` are the outputs in Keras order."""
+
+    inputs: list[str]
+    outputs: list[str]
+    wanted: list[str]
+    layers: Collection[str]
+
+
+def finish(content: bytes, names: _Names, *, integer_io: bool, metadata: dict[str, Any]) -> bytes:
     """Write names, signature and metadata into a converted file.
 
     Args:
         content: from the converter.
-        inputs: names in the order of the file's inputs.
-        outputs: names in the order of the file's outputs.
-        wanted: output names in Keras order.
-        layers: names of the Keras layers, for the tensors in between.
+        names: of inputs, outputs and the layers in between.
+        integer_io: whether inputs and outputs become the int8 tensors behind them.
         metadata: JSON values.
 
     Raises:
@@ -111,20 +118,23 @@ def finish(
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
     graph = model.subgraphs[0]
+    inputs, outputs = names.inputs, names.outputs
     if not len(graph.operators) or len(graph.outputs) != len(outputs) or len(graph.inputs) != len(inputs):
         raise ConversionError(
             "the TFLite converter swallowed an error and left a model without operators or outputs; "
             "report the model, or export to ONNX."
         )
-    _name_tensors(graph, inputs, outputs, layers)
+    if integer_io:
+        _drop_edges(model, graph, schema)
+    _name_tensors(graph, inputs, outputs, names.layers)
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
     signature.inputs = [_entry(schema, n, i) for n, i in zip(inputs, graph.inputs, strict=True)]
     by_name = dict(zip(outputs, graph.outputs, strict=True))
-    signature.outputs = [_entry(schema, name, by_name[name]) for name in wanted]
+    signature.outputs = [_entry(schema, name, by_name[name]) for name in names.wanted]
     model.signatureDefs = [signature]
     model.description = "slimedge"
-    metadata |= {"inputs": inputs, "outputs": wanted}
+    metadata |= {"inputs": inputs, "outputs": names.wanted}
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = list(json.dumps(metadata, separators=(",", ":")).encode())
     model.buffers.append(buffer)
@@ -133,6 +143,23 @@ def finish(
     builder = flatbuffers.Builder(len(content) + 2**16)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def _drop_edges(model: Any, graph: Any, schema: Any) -> None:
+    """Take away the Quantize behind each input and the Dequantize before each output."""
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    gone = []
+    for operator in graph.operators:
+        kind = codes[operator.opcodeIndex]
+        source, target = int(operator.inputs[0]), int(operator.outputs[0])
+        readers = [other for other in graph.operators if source in other.inputs]
+        if kind == schema.BuiltinOperator.QUANTIZE and source in graph.inputs and len(readers) == 1:
+            graph.inputs = [target if int(index) == source else int(index) for index in graph.inputs]
+            gone.append(operator)
+        elif kind == schema.BuiltinOperator.DEQUANTIZE and target in graph.outputs:
+            graph.outputs = [source if int(index) == target else int(index) for index in graph.outputs]
+            gone.append(operator)
+    graph.operators = [operator for operator in graph.operators if operator not in gone]
 
 
 def _entry(schema: Any, name: str, index: int) -> Any:

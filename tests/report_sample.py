@@ -69,7 +69,12 @@ INT8_ONNX = Variant(
     **COMMON,
 )
 TFLITE = replace(
-    ONNX, name="resnet8.tflite", format="tflite", runtime="litert", provider="XNNPACK", latency_s=Latency(101e-6, 105e-6, None, 900)
+    ONNX,
+    name="resnet8.tflite",
+    format="tflite",
+    runtime="litert",
+    provider="XNNPACK",
+    latency_s=Latency(101e-6, 105e-6, None, 900),
 )
 INT8_TFLITE = replace(
     INT8_ONNX,

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+
 from slimedge.benchmarks.accuracy import Task, score, sqnr_db, task_of
 from slimedge.errors import InputError
 
@@ -125,7 +126,9 @@ def test_rows_that_are_not_finite_count_as_wrong_and_are_told():
 
 @pytest.mark.parametrize("label", [-1, 3])
 def test_a_label_that_is_no_class_is_refused_by_its_number(label):
-    with pytest.raises(InputError, match=f"label {label} is not a class of output 'digit', which has 3: 0 to 2"):
+    with pytest.raises(
+        InputError, match=f"label {label} is not a class of output 'digit', which has 3: 0 to 2"
+    ):
         score(one_hot([0, 1]), labels=np.array([0, label]), name="digit")
 
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tiny_onnx import linear, two_heads
+
 from slimedge.benchmarks import latency
 from slimedge.benchmarks.comparing import compare, compare_groups, lineages
 from slimedge.benchmarks.reporting import json as json_report
@@ -16,12 +18,11 @@ from slimedge.comparison import Verdict
 from slimedge.data import Data
 from slimedge.errors import InputError
 from slimedge.measurement import Environment
-from tiny_onnx import linear, two_heads
 
 FEATURES, CLASSES, EXAMPLES = 8, 3, 400
 GENERATOR = np.random.default_rng(5)
 KERNEL = GENERATOR.normal(size=(FEATURES, CLASSES)).astype(np.float32)
-NOISY = (KERNEL + GENERATOR.normal(scale=0.6, size=KERNEL.shape)).astype(np.float32)
+NOISY = (KERNEL + GENERATOR.normal(scale=1.5, size=KERNEL.shape)).astype(np.float32)
 X = GENERATOR.random((EXAMPLES, FEATURES)).astype(np.float32)
 TRUE = np.argmax(X @ (KERNEL + GENERATOR.normal(scale=0.2, size=KERNEL.shape)), axis=1)
 HERE = Environment("cpu", (), 2, 1, None, None, "here", {"onnxruntime": "1"})
@@ -42,8 +43,12 @@ def clock(monkeypatch):
         for name, _, target in entries:
             p50 = asked["latencies"].get(name, 1e-3)
             turns = tuple(Turn(launch, turn, (p50,) * 3) for launch in range(3) for turn in range(4))
-            timed.append(Timed(name, target, "cpu", turns, (0.1, 0.2, 0.3), (0.01,) * 3, (50, 70, 60), (5,) * 3, True))
-        return latency.LatencyRun(tuple(timed), HERE, settings["threads"], 1, latency.QUICK, ("It was noisy.",))
+            timed.append(
+                Timed(name, target, "cpu", turns, (0.1, 0.2, 0.3), (0.01,) * 3, (50, 70, 60), (5,) * 3, True)
+            )
+        return latency.LatencyRun(
+            tuple(timed), HERE, settings["threads"], 1, latency.QUICK, ("It was noisy.",)
+        )
 
     monkeypatch.setattr(latency, "measure_latency", measure)
     return asked
@@ -108,8 +113,9 @@ def test_what_was_timed_several_times_is_given_as_its_median(files, clock):
 def test_each_variant_gets_a_verdict_and_the_baseline_none(files, clock, tmp_path):
     clock["latencies"] = {"before.onnx": 3e-3, "same.onnx": 3e-3}
     same = linear(tmp_path / "same.onnx", KERNEL, padding_bytes=4000)
+    wrong = linear(tmp_path / "wrong.onnx", -KERNEL)  # three times as fast, and answers the opposite
 
-    found = compare(files[0], [files[1], same], labelled())
+    found = compare(files[0], [wrong, same], labelled())
 
     assert [each.verdict for each in found.variants] == [Verdict.TRADE_OFF, Verdict.NO_DIFFERENCE]
     assert found.baseline.verdict is None
@@ -170,7 +176,9 @@ def test_several_outputs_are_scored_by_name_and_by_default_the_one_with_labels(c
 
     assert by_default.accuracy.value == by_default.agreement.value == 1.0
     assert by_name.accuracy is None
-    assert by_name.agreement.value == pytest.approx(np.mean(np.argmax(X @ KERNEL, 1) == np.argmax(X @ NOISY, 1)))
+    assert by_name.agreement.value == pytest.approx(
+        np.mean(np.argmax(X @ KERNEL, 1) == np.argmax(X @ NOISY, 1))
+    )
 
 
 def test_an_unknown_output_is_refused_with_those_there_are(files, clock):
@@ -195,7 +203,9 @@ def test_groups_are_measured_together_and_each_has_its_own_baseline(files, clock
 def test_models_that_take_something_else_are_refused_with_both_shapes(files, clock, tmp_path):
     wider = linear(tmp_path / "wider.onnx", GENERATOR.normal(size=(9, CLASSES)))
 
-    with pytest.raises(InputError, match=r"wider.onnx has the inputs 'x' \(None, 9\) where before.onnx has 'x' \(None, 8\)"):
+    with pytest.raises(
+        InputError, match=r"wider.onnx has the inputs 'x' \(None, 9\) where before.onnx has 'x' \(None, 8\)"
+    ):
         compare(files[0], [wider])
 
 
@@ -219,11 +229,13 @@ def test_a_comparison_needs_a_variant(files, clock):
 
 
 def test_a_real_run_measures_everything_and_its_json_is_complete(files, monkeypatch):
-    short = replace(latency.QUICK, launches=2, most_launches=2, rounds=2, launch_s=0.1, turn_s=0.005, warm_s=0.05)
+    short = replace(
+        latency.QUICK, launches=2, most_launches=2, rounds=2, launch_s=0.1, turn_s=0.005, warm_s=0.05
+    )
     monkeypatch.setattr(latency, "SETTINGS", {"default": short})
     seen = []
 
-    found = compare(files[0], [files[1]], labelled(), progress=lambda doing, share=None: seen.append(doing))
+    found = compare(files[0], [files[1]], labelled(), progress=lambda doing, _share=None: seen.append(doing))
 
     for each in (found.baseline, *found.variants):
         assert each.latency_s.p50 > 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from slimedge.measurement import Environment
 from slimedge.runtime import agent, facts
 from slimedge.runtime.backends import BACKENDS, backend_file
@@ -39,7 +40,9 @@ def test_without_a_quota_all_processors_of_the_affinity_count(machine):
     assert facts.cores(machine({})) == 8
 
 
-@pytest.mark.parametrize(("quota", "expected"), [("max 100000", 8), ("250000 100000", 2), ("50000 100000", 1)])
+@pytest.mark.parametrize(
+    ("quota", "expected"), [("max 100000", 8), ("250000 100000", 2), ("50000 100000", 1)]
+)
 def test_the_quota_of_a_version_2_cgroup_is_rounded_down_to_whole_processors(machine, quota, expected):
     root = machine(
         {
@@ -81,7 +84,9 @@ def test_in_a_container_the_quota_is_read_where_its_own_part_is_mounted(machine)
     root = machine(
         {
             "proc/self/cgroup": "4:cpu,cpuacct:/docker/abc\n0::/\n",
-            "proc/self/mountinfo": V1_MOUNTS.replace(" / /sys/fs/cgroup/cpu", " /docker/abc /sys/fs/cgroup/cpu"),
+            "proc/self/mountinfo": V1_MOUNTS.replace(
+                " / /sys/fs/cgroup/cpu", " /docker/abc /sys/fs/cgroup/cpu"
+            ),
             "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "150000\n",
             "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
         }
@@ -156,7 +161,9 @@ def test_this_machine_can_be_described():
     assert environment.system.startswith("Linux-")
 
 
-@pytest.mark.parametrize("path", [agent.__file__, facts.__file__, *(backend_file(n) for n in BACKENDS if n != "reference")])
+@pytest.mark.parametrize(
+    "path", [agent.__file__, facts.__file__, *(backend_file(n) for n in BACKENDS if n != "reference")]
+)
 def test_what_travels_is_self_contained_and_speaks_python_3_8(path):
     tree = ast.parse(Path(path).read_text(), feature_version=(3, 8))
     imported = {

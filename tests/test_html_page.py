@@ -8,23 +8,45 @@ from pathlib import Path
 import chromium
 import pytest
 from report_sample import sample_report
+
 from slimedge.benchmarks.reporting import html
 
 pytestmark = pytest.mark.skipif(chromium.EXECUTABLE is None, reason=chromium.HOW_TO_GET)
-POINTS = "[...document.querySelectorAll('svg .point circle')].map(c => { const r = c.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })"
-FRAME = "(() => { const r = document.querySelector('svg .frame').getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; })()"
+POINTS = """
+[...document.querySelectorAll('svg .point circle')].map(circle => {
+  const box = circle.getBoundingClientRect();
+  return [box.x + box.width / 2, box.y + box.height / 2];
+})
+"""
+FRAME = """
+(() => {
+  const box = document.querySelector('svg .frame').getBoundingClientRect();
+  return [box.left, box.top, box.right, box.bottom];
+})()
+"""
+# The least contrast of any text with what is behind it, and that text (WCAG 2.2, "relative luminance").
 CONTRAST = """
 (() => {
-  const channels = c => c.match(/[\\d.]+/g).map(Number);
-  const light = c => { const [r, g, b] = channels(c).map(v => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; });
-    return .2126 * r + .7152 * g + .0722 * b; };
-  const behind = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (channels(c)[3] !== 0) return c; } return 'rgb(255,255,255)'; };
-  const worst = [];
-  for (const e of document.querySelectorAll('h1,h2,h3,p,li,th,td,td small,th small,dt,dd,summary,.verdict,.mark,footer')) {
-    const [a, b] = [light(getComputedStyle(e).color), light(behind(e))].sort((x, y) => y - x);
-    worst.push([(a + .05) / (b + .05), e.className + ' ' + e.textContent.slice(0, 30)]);
-  }
-  return worst.sort((x, y) => x[0] - y[0])[0];
+  const channels = colour => colour.match(/[\\d.]+/g).map(Number);
+  const linear = v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+  const luminance = colour => {
+    const [r, g, b] = channels(colour).map(linear);
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const behind = element => {
+    for (; element; element = element.parentElement) {
+      const colour = getComputedStyle(element).backgroundColor;
+      if (channels(colour)[3] !== 0) return colour;
+    }
+    return 'rgb(255, 255, 255)';
+  };
+  const texts = document.querySelectorAll('h1, h2, h3, p, li, th, td, small, dt, dd, summary, .verdict, .mark, footer');
+  const found = [...texts].map(element => {
+    const pair = [getComputedStyle(element).color, behind(element)].map(luminance);
+    const [light, dark] = pair.sort((x, y) => y - x);
+    return [(light + .05) / (dark + .05), element.className + ' ' + element.textContent.slice(0, 30)];
+  });
+  return found.sort((x, y) => x[0] - y[0])[0];
 })()
 """
 
@@ -77,6 +99,10 @@ def test_the_plot_and_every_table_can_be_read_without_seeing(page_file):
             ".map(id => document.getElementById(id).textContent).join(' ')"
         )
         assert "resnet8.int8.onnx: accuracy 91.28 %, latency 74.0 µs" in described
-        assert page.evaluate("[...document.querySelectorAll('table')].every(t => t.querySelector('th[scope=col]'))")
-        assert page.evaluate("[...document.querySelectorAll('tbody tr')].every(r => r.querySelector('th[scope=row]'))")
+        assert page.evaluate(
+            "[...document.querySelectorAll('table')].every(t => t.querySelector('th[scope=col]'))"
+        )
+        assert page.evaluate(
+            "[...document.querySelectorAll('tbody tr')].every(r => r.querySelector('th[scope=row]'))"
+        )
         assert page.evaluate("document.documentElement.lang") == "en"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from slimedge.benchmarks.judging import Direction, Goals, check_goals, judge
 from slimedge.comparison import (
     AccuracyDelta,
@@ -36,9 +37,7 @@ def variant(**fields: object) -> Variant:
     return Variant("after", "onnx", "ort", "cpu", **fields)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("answers", "latency", "size"), list(itertools.product(ANSWERS, LATENCIES, SIZES))
-)
+@pytest.mark.parametrize(("answers", "latency", "size"), list(itertools.product(ANSWERS, LATENCIES, SIZES)))
 def test_the_verdict_adds_up_its_three_axes(answers, latency, size):
     after = variant(accuracy_delta=ANSWERS[answers], speedup=LATENCIES[latency], file_bytes=SIZES[size])
     gains = (answers, latency, size).count(Direction.BETTER)
@@ -129,7 +128,11 @@ def compared(**fields: object) -> Comparison:
     [
         (AccuracyDelta(-0.002, -0.005, 0.001, 0.2), True, "even the lower bound −0.50 is at least −1.00"),
         (AccuracyDelta(-0.008, -0.015, -0.001, 0.02), False, "the lower bound −1.50 is not at least −1.00"),
-        (AccuracyDelta(-0.02, -0.03, -0.012, 0.001), False, "even the upper bound −1.20 is not at least −1.00"),
+        (
+            AccuracyDelta(-0.02, -0.03, -0.012, 0.001),
+            False,
+            "even the upper bound −1.20 is not at least −1.00",
+        ),
     ],
 )
 def test_an_accuracy_goal_is_held_against_the_lower_bound(delta, met, words):

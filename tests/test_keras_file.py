@@ -226,7 +226,9 @@ def test_layers_of_slimedge_load_without_being_imported_before(tmp_path):
 
     inputs = keras.Input((3,), name="features")
     model = keras.Model(inputs, FakeQuant(-1.0, 1.0, name="rounded")(inputs))
-    keras_file.save_model(model, tmp_path / "quantized.keras", lineage=[])
+    artifact = keras_file.save_model(model, tmp_path / "quantized.keras", lineage=[])
+    config = json.loads(zipfile.ZipFile(artifact.path).read("config.json"))
+    assert keras_config.specs(config) == (artifact.inputs, artifact.outputs)
     code = (
         "from slimedge import keras_file\n"
         f"model = keras_file.load_model({str(tmp_path / 'quantized.keras')!r})\n"
@@ -501,6 +503,18 @@ def test_an_architecture_that_asks_for_more_than_the_file_holds_takes_no_memory(
 
     # Nothing of the refused model is left for Keras to fill with values later.
     assert keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).count_params() == 8
+
+
+def test_weights_that_the_architecture_cannot_need_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(keras_file, "_OVERHEAD_BYTES", 20_000)
+    weights = hdf5(
+        layers__dense__vars__0=np.ones((3, 2), "f4"),
+        layers__dense__vars__1=np.zeros(2, "f4"),
+        layers__more=np.ones(10_000),
+    )
+    message = refusal(archive(tmp_path / "model.keras", weights=weights))
+    assert "oversized member 'model.weights.h5'" in message
+    assert "the model of 8 parameters needs at most 20,320" in message
 
 
 def test_weights_of_another_shape_are_an_error_of_one_sentence(tmp_path):

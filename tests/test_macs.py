@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+
 from slimedge.benchmarks.macs import count
 
 
@@ -51,13 +52,17 @@ def test_attention_counts_its_projections_and_the_products_between_queries_and_k
     heads, key, value, wide, queries, keys = 2, 3, 4, 5, 7, 9
     layer = layers.MultiHeadAttention(heads, key, value_dim=value)
 
-    projections = queries * wide * heads * key + keys * wide * heads * (key + value) + queries * heads * value * wide
+    projections = (
+        queries * wide * heads * key + keys * wide * heads * (key + value) + queries * heads * value * wide
+    )
     products = queries * keys * heads * (key + value)
     assert macs_of(layer, (queries, wide), (keys, wide)) == projections + products
 
 
 def test_matrix_products_of_two_tensors_count():
-    assert macs_of(layers.Lambda(lambda x: x), (3,)) == 0  # an unknown layer without weights multiplies nothing
+    assert (
+        macs_of(layers.Lambda(lambda x: x), (3,)) == 0
+    )  # an unknown layer without weights multiplies nothing
     a, b = keras.Input((4, 5)), keras.Input((5, 6))
     assert count(keras.Model([a, b], keras.ops.matmul(a, b))).total == 4 * 5 * 6
 
@@ -76,7 +81,9 @@ def test_a_whole_network_agrees_with_tensorflow_s_profiler():
     )
     graph = convert_variables_to_constants_v2(function).graph
     profiler = tf.compat.v1.profiler
-    options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation()).with_empty_output()
+    options = profiler.ProfileOptionBuilder(
+        profiler.ProfileOptionBuilder.float_operation()
+    ).with_empty_output()
     flops = profiler.profile(graph, options=options.build()).total_float_ops
 
     assert count(model).total == flops // 2

@@ -111,7 +111,7 @@ def test_parameters_leave_out_scales_and_zero_points(tmp_path):
     [
         (np.uint8(0), 1, 4),
         (np.uint8(4), 1, 5),
-        (np.array([1, 4], np.uint8), 1, 4),
+        (np.array([1, 9], np.uint8), 1, 5),
         (np.array([0, 2, 4], np.uint8), 0, 3),
     ],
 )

@@ -6,11 +6,12 @@ import io
 import json
 import re
 from dataclasses import replace
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from report_sample import INT8_ONNX, INT8_TFLITE, ONNX, TFLITE, compared, sample_report, unmeasured_report
 from rich.console import Console
+
 from slimedge.benchmarks.reporting import figures, html, markdown, terminal
 from slimedge.benchmarks.reporting import json as json_report
 from slimedge.benchmarks.reporting.plot import plot
@@ -40,7 +41,9 @@ def hostile() -> Report:
 def test_a_variant_slower_than_its_baseline_is_the_first_thing_said():
     first = headlines(sample_report())[0]
 
-    assert first.text.startswith("resnet8.int8.tflite is slower than resnet8.tflite: it takes 1.30 times as long")
+    assert first.text.startswith(
+        "resnet8.int8.tflite is slower than resnet8.tflite: it takes 1.30 times as long"
+    )
     assert first.tone is Tone.BAD
 
 
@@ -74,7 +77,16 @@ def test_the_terminal_report_is_plain_text_in_a_pipe():
 def test_the_terminal_report_holds_figures_intervals_and_verdicts():
     text = printed(sample_report())
 
-    for expected in ("318 kB", "98.5 kB", "0.31×", "91.28 %", "Δ −0.21 to +0.05", "74.0 µs", "1.50 to 1.60", "better"):
+    for expected in (
+        "318 kB",
+        "98.5 kB",
+        "0.31×",
+        "91.28 %",
+        "Δ −0.21 to +0.05",
+        "74.0 µs",
+        "1.50 to 1.60",
+        "better",
+    ):
         assert expected in text
     assert "12 of 14" in text
     assert "avx512_vnni" in text
@@ -97,7 +109,12 @@ def test_json_has_exactly_the_fields_of_the_format_and_null_for_what_was_not_mea
     assert document["baseline"]["verdict"] is None
     assert document["variants"][0]["speedup"] == {"value": 1.55, "low": 1.5, "high": 1.6}
     assert document["variants"][0]["latency_s"] == {"p50": 74e-6, "p90": 79e-6, "p99": 99e-6, "n": 6000}
-    assert document["variants"][0]["accuracy_delta"] == {"value": -0.0008, "low": -0.0021, "high": 0.0005, "p_value": 0.26}
+    assert document["variants"][0]["accuracy_delta"] == {
+        "value": -0.0008,
+        "low": -0.0021,
+        "high": 0.0005,
+        "p_value": 0.26,
+    }
     assert document["variants"][0]["verdict"] == "better"
     assert document["environment"]["governor"] is None
 
@@ -105,14 +122,17 @@ def test_json_has_exactly_the_fields_of_the_format_and_null_for_what_was_not_mea
 def test_several_comparisons_are_listed_with_goals_and_lineage():
     document = json.loads(json_report.render(sample_report()))
 
-    assert [each["baseline"]["name"] for each in document["comparisons"]] == ["resnet8.onnx", "resnet8.tflite"]
+    assert [each["baseline"]["name"] for each in document["comparisons"]] == [
+        "resnet8.onnx",
+        "resnet8.tflite",
+    ]
     assert [goal["met"] for goal in document["goals"]] == [True, True, False, False]
     assert document["lineage"]["resnet8.int8.onnx"][0]["name"] == "quantize"
 
 
 def test_markdown_tables_have_as_many_cells_as_heads():
     for report in (sample_report(), hostile()):
-        for table in re.findall(r"(?:^\|.*\n)+", markdown.render(report), re.M):
+        for table in re.findall(r"(?:^\|.*\n)+", markdown.render(report), re.MULTILINE):
             counts = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
             assert len(counts) == 1
 
@@ -130,7 +150,7 @@ def test_html_is_well_formed_and_escapes_user_text():
 
     assert "<script" not in page
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in page
-    ElementTree.fromstring(body.replace("&nbsp;", " ").replace(" open>", ' open="">'))
+    ET.fromstring(body.replace("&nbsp;", " ").replace(" open>", ' open="">'))
 
 
 def test_html_asks_for_nothing_and_forbids_it():
@@ -146,7 +166,14 @@ def test_html_asks_for_nothing_and_forbids_it():
 def test_html_holds_the_table_the_plot_the_layers_the_environment_and_the_lineage():
     page = html.render(sample_report())
 
-    for expected in ("1.50 to 1.60", "<svg", "block3_b_conv", "26.5", "avx2, avx512_vnni", "How the files were made"):
+    for expected in (
+        "1.50 to 1.60",
+        "<svg",
+        "block3_b_conv",
+        "26.5",
+        "avx2, avx512_vnni",
+        "How the files were made",
+    ):
         assert expected in page
     assert "quantize: scheme static_wi8_ai8, folded 1" in page
 
@@ -171,11 +198,17 @@ def test_points_lie_where_their_figures_are():
     assert before.left < after.left  # 101 µs against 130 µs
     assert before.top < after.top  # the more accurate one stands higher
     assert before.high < before.top < before.low  # its interval holds it
-    assert all(0 <= value <= 100 for point in drawn.points for value in (point.left, point.top, point.low, point.high))
+    assert all(
+        0 <= value <= 100
+        for point in drawn.points
+        for value in (point.left, point.top, point.low, point.high)
+    )
 
 
 def test_equal_ratios_of_latency_are_equal_distances():
-    variants = [replace(ONNX, name=str(i), latency_s=Latency(i * 1e-3, i * 1e-3, None, 9)) for i in (1, 10, 100)]
+    variants = [
+        replace(ONNX, name=str(i), latency_s=Latency(i * 1e-3, i * 1e-3, None, 9)) for i in (1, 10, 100)
+    ]
 
     first, second, third = plot((compared(*variants),)).points
 
@@ -183,7 +216,9 @@ def test_equal_ratios_of_latency_are_equal_distances():
 
 
 def test_ticks_of_a_narrow_range_are_round_and_at_least_three():
-    near = replace(INT8_ONNX, latency_s=Latency(116e-6, 1, None, 9), accuracy=Accuracy(0.9136, 0.9079, 0.9189, 10_000))
+    near = replace(
+        INT8_ONNX, latency_s=Latency(116e-6, 1, None, 9), accuracy=Accuracy(0.9136, 0.9079, 0.9189, 10_000)
+    )
 
     drawn = plot((compared(ONNX, near),))
 
@@ -203,7 +238,14 @@ def test_without_labels_the_plot_shows_agreement():
 
 @pytest.mark.parametrize(
     ("given", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (98_496, "98.5 kB"), (999_600, "1.00 MB"), (2.5e9, "2.50 GB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.00 kB"),
+        (98_496, "98.5 kB"),
+        (999_600, "1.00 MB"),
+        (2.5e9, "2.50 GB"),
+    ],
 )
 def test_sizes_are_decimal(given, text):
     assert figures.size(given) == text
@@ -211,12 +253,20 @@ def test_sizes_are_decimal(given, text):
 
 @pytest.mark.parametrize(
     ("given", "text"),
-    [(74.04e-6, "74.0 µs"), (999.4e-6, "999 µs"), (999.6e-6, "1.00 ms"), (0.0123, "12.3 ms"), (3.21, "3.21 s")],
+    [
+        (74.04e-6, "74.0 µs"),
+        (999.4e-6, "999 µs"),
+        (999.6e-6, "1.00 ms"),
+        (0.0123, "12.3 ms"),
+        (3.21, "3.21 s"),
+    ],
 )
 def test_durations_have_three_digits(given, text):
     assert figures.seconds(given) == text
 
 
-@pytest.mark.parametrize(("given", "text"), [(-0.0008, "−0.08"), (0.0123, "+1.23"), (-0.00001, "±0.00"), (0.0, "±0.00")])
+@pytest.mark.parametrize(
+    ("given", "text"), [(-0.0008, "−0.08"), (0.0123, "+1.23"), (-0.00001, "±0.00"), (0.0, "±0.00")]
+)
 def test_points_carry_their_sign(given, text):
     assert figures.points(given) == text

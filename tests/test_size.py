@@ -6,6 +6,7 @@ import os
 import subprocess
 
 import pytest
+
 from slimedge.benchmarks.size import file_bytes, gzip_bytes
 
 

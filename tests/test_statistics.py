@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from scipy import optimize, stats
+
 from slimedge.benchmarks.statistics import (
     geometric_mean,
     latency,
@@ -23,7 +24,9 @@ def test_wilson_is_scipys(successes, n):
     assert 0.0 <= wilson(successes, n)[0] <= wilson(successes, n)[1] <= 1.0
 
 
-@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 0), (2, 10), (5, 5), (40, 60), (3000, 3200), (90_000, 90_500)])
+@pytest.mark.parametrize(
+    ("gained", "lost"), [(0, 0), (1, 0), (2, 10), (5, 5), (40, 60), (3000, 3200), (90_000, 90_500)]
+)
 def test_mcnemar_is_a_binomial_test_of_the_discordant_pairs(gained, lost):
     expected = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
     assert mcnemar(gained, lost) == pytest.approx(expected, rel=1e-6)
@@ -45,7 +48,9 @@ def likeliest_score(difference, gained, lost, n):
     return (gained - lost - n * difference) / math.sqrt(n * (2 * q + difference * (1 - difference)))
 
 
-@pytest.mark.parametrize(("gained", "lost", "n"), [(12, 17, 10_000), (0, 5, 40), (9, 2, 30), (0, 0, 25), (300, 260, 2000)])
+@pytest.mark.parametrize(
+    ("gained", "lost", "n"), [(12, 17, 10_000), (0, 5, 40), (9, 2, 30), (0, 0, 25), (300, 260, 2000)]
+)
 def test_the_bounds_of_a_paired_difference_are_where_the_score_is_a_normal_quantile(gained, lost, n):
     low, high = paired_difference(gained, lost, n)
     z = stats.norm.ppf(0.975)
@@ -73,7 +78,10 @@ def test_a_paired_difference_stays_inside_of_minus_one_and_one():
 def test_a_paired_difference_covers_the_truth_as_often_as_it_says():
     generator = np.random.default_rng(0)
     draws = generator.multinomial(200, (0.04, 0.07, 0.89), 1000)
-    covered = [low <= -0.03 <= high for low, high in (paired_difference(int(g), int(l), 200) for g, l, _ in draws)]
+    covered = [
+        low <= -0.03 <= high
+        for low, high in (paired_difference(int(gained), int(lost), 200) for gained, lost, _ in draws)
+    ]
     assert 0.93 <= np.mean(covered) <= 0.97
 
 
@@ -92,7 +100,9 @@ def test_the_geometric_mean_of_two_and_a_half_is_one():
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 6, 17, 35, 100])
 @pytest.mark.parametrize("probability", [0.75, 0.975, 0.995])
 def test_students_quantile_is_scipys(probability, degrees):
-    assert student_quantile(probability, degrees) == pytest.approx(stats.t.ppf(probability, degrees), rel=1e-9)
+    assert student_quantile(probability, degrees) == pytest.approx(
+        stats.t.ppf(probability, degrees), rel=1e-9
+    )
 
 
 def test_a_speedup_is_the_ratio_of_medians():

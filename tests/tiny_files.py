@@ -1,7 +1,7 @@
 """Two-input, two-output model files made by hand, without TensorFlow: what they answer is known exactly.
 
-    zeta  = left · KERNEL + BIAS          Keras order is zeta, alpha; sorted by name it is the other way round
-    alpha = right · SIDE
+zeta  = left · KERNEL + BIAS          Keras order is zeta, alpha; sorted by name it is the other way round
+alpha = right · SIDE
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+
 from slimedge.artifact import Artifact, Format, TensorSpec
 
 KERNEL = np.float32([[0.5, -1.0, 0.25], [1.0, 0.0, -0.5], [-0.25, 0.75, 1.0], [0.5, 0.5, 0.5]])
@@ -91,13 +92,26 @@ def integer_onnx(path):
 
     for name, out, kernel in (("left", "zeta", KERNEL), ("right", "alpha", SIDE)):
         weights = np.rint(kernel / KERNEL_SCALE).astype(np.int8)
-        grid = [constant(f"{name}_scale", np.float32(GRIDS[name][0])), constant(f"{name}_zero", np.int8(GRIDS[name][1]))]
-        kernel_grid = [constant(f"{out}_kernel_scale", np.float32(KERNEL_SCALE)), constant(f"{out}_kernel_zero", np.int8(0))]
-        out_grid = [constant(f"{out}_scale", np.float32(GRIDS[out][0])), constant(f"{out}_zero", np.int8(GRIDS[out][1]))]
+        grid = [
+            constant(f"{name}_scale", np.float32(GRIDS[name][0])),
+            constant(f"{name}_zero", np.int8(GRIDS[name][1])),
+        ]
+        kernel_grid = [
+            constant(f"{out}_kernel_scale", np.float32(KERNEL_SCALE)),
+            constant(f"{out}_kernel_zero", np.int8(0)),
+        ]
+        out_grid = [
+            constant(f"{out}_scale", np.float32(GRIDS[out][0])),
+            constant(f"{out}_zero", np.int8(GRIDS[out][1])),
+        ]
         inputs = [name, *grid, constant(f"{out}_kernel", weights), *kernel_grid, *out_grid]
         result = out if out == "alpha" else "product"
         nodes.append(helper.make_node("QLinearMatMul", inputs, [result], name=f"{out}_dense"))
-    bias = [constant("bias", np.rint(BIAS / 0.01).astype(np.int8)), constant("bias_scale", np.float32(0.01)), constant("bias_zero", np.int8(0))]
+    bias = [
+        constant("bias", np.rint(BIAS / 0.01).astype(np.int8)),
+        constant("bias_scale", np.float32(0.01)),
+        constant("bias_zero", np.int8(0)),
+    ]
     nodes.append(
         helper.make_node(
             "QLinearAdd", ["product", "zeta_scale", "zeta_zero", *bias, "zeta_scale", "zeta_zero"], ["zeta"],
@@ -149,7 +163,11 @@ def tflite(path, *, integer, batch=1):
         index[name] = tensor(f"serving_default_{name}:0", (batch, SPECS[name]), kind, GRIDS[name])
         weights = np.rint(kernel.T / KERNEL_SCALE).astype(np.int8) if integer else kernel.T
         operator = schema.OperatorT()
-        operator.inputs = [index[name], tensor(f"{out}/kernel", kernel.T.shape, kind, (KERNEL_SCALE, 0), weights), -1]
+        operator.inputs = [
+            index[name],
+            tensor(f"{out}/kernel", kernel.T.shape, kind, (KERNEL_SCALE, 0), weights),
+            -1,
+        ]
         if bias is not None:
             scale = GRIDS[name][0] * KERNEL_SCALE
             values = np.rint(bias / scale).astype(np.int32) if integer else bias
@@ -184,4 +202,6 @@ def tflite(path, *, integer, batch=1):
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     Path(path).write_bytes(bytes(builder.Output()))
-    return artifact(path, batch=batch, dtype="int8" if integer else "float32", grids=GRIDS if integer else None)
+    return artifact(
+        path, batch=batch, dtype="int8" if integer else "float32", grids=GRIDS if integer else None
+    )

@@ -137,7 +137,9 @@ def _row(variant: Variant, baseline: Variant) -> Row:
         size_ratio=ratio,
         gzip=size(variant.gzip_bytes),
         accuracy=percent(accuracy.value if accuracy else None),
-        accuracy_interval=f"{100 * accuracy.low:.2f} to {100 * accuracy.high:.2f}" if accuracy else NOT_MEASURED,
+        accuracy_interval=f"{100 * accuracy.low:.2f} to {100 * accuracy.high:.2f}"
+        if accuracy
+        else NOT_MEASURED,
         delta=points(delta.value if delta else None),
         delta_interval=f"{points(delta.low)} to {points(delta.high)}" if delta else NOT_MEASURED,
         agreement=percent(variant.agreement.value if variant.agreement else None),

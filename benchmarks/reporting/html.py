@@ -28,7 +28,9 @@ def render(report: Report) -> str:
     Returns:
         HTML that opens without a network and refuses to load anything.
     """
-    variants = [each for comparison in report.comparisons for each in (comparison.baseline, *comparison.variants)]
+    variants = [
+        each for comparison in report.comparisons for each in (comparison.baseline, *comparison.variants)
+    ]
     drawing = plot(report.comparisons)
     marks = iter(letter(number) if drawing else "" for number in range(len(variants)))
     tables = [
@@ -46,7 +48,9 @@ def render(report: Report) -> str:
         plot=drawing,
         layers=_layers(variants),
         notes=[(variant.name, variant.notes) for variant in variants if variant.notes],
-        lineage=[(name, [figures.step(each) for each in steps]) for name, steps in report.lineage.items() if steps],
+        lineage=[
+            (name, [figures.step(each) for each in steps]) for name, steps in report.lineage.items() if steps
+        ],
         machine=figures.machine(report.comparisons[0].environment),
         not_measured=figures.NOT_MEASURED,
     )
@@ -66,7 +70,12 @@ def _bars(levels: tuple[LayerSqnr, ...]) -> list[tuple[str, str, float, bool]]:
     values = [layer.sqnr_db for layer in levels]
     longest, least = max(*values, 1.0), min(values)
     return [
-        (layer.layer, f"{layer.sqnr_db:.1f}", round(max(0.0, 100.0 * layer.sqnr_db / longest), 1), layer.sqnr_db == least)
+        (
+            layer.layer,
+            f"{layer.sqnr_db:.1f}",
+            round(max(0.0, 100.0 * layer.sqnr_db / longest), 1),
+            layer.sqnr_db == least,
+        )
         for layer in levels
     ]
 

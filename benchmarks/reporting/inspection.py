@@ -45,7 +45,9 @@ def _summary(found: Inspection) -> Table:
     table.add_row("parameters", Text(_parameters(found)))
     table.add_row("MACs", Text(figures.quantity(found.macs)))
     if found.file_bytes is not None:
-        table.add_row("size", Text(f"{figures.size(found.file_bytes)}, {figures.size(found.gzip_bytes)} after gzip"))
+        table.add_row(
+            "size", Text(f"{figures.size(found.file_bytes)}, {figures.size(found.gzip_bytes)} after gzip")
+        )
     if found.weight_types:
         counts = (f"{figures.quantity(count)} {name}" for name, count in found.weight_types.items() if count)
         table.add_row("constants", Text(", ".join(counts)))
@@ -86,6 +88,10 @@ def _layers(found: Inspection) -> Table:
             shape(layer.output_shape[1:]),
             f"{layer.parameters:,}" if layer.parameters else "",
             f"{100 * zeros / layer.parameters:.1f} %" if zeros else "",
-            figures.NOT_MEASURED if layer.macs is None else figures.quantity(layer.macs) if layer.macs else "",
+            figures.NOT_MEASURED
+            if layer.macs is None
+            else figures.quantity(layer.macs)
+            if layer.macs
+            else "",
         )
     return table

@@ -43,7 +43,17 @@ def render(report: Report) -> str:
         )
         lines += [""]
         lines += _table(
-            ("model", "runs on", "agreement", "SQNR", "integer ops", "load", "first run", "p90", "peak memory"),
+            (
+                "model",
+                "runs on",
+                "agreement",
+                "SQNR",
+                "integer ops",
+                "load",
+                "first run",
+                "p90",
+                "peak memory",
+            ),
             [
                 (
                     row.name,

@@ -9,7 +9,7 @@ from enum import StrEnum
 from slimedge.artifact import Step
 from slimedge.benchmarks.judging import Direction, GoalOutcome, Judgement, judge
 from slimedge.benchmarks.reporting import figures
-from slimedge.comparison import Comparison, Variant, Verdict
+from slimedge.comparison import Comparison, Speedup, Variant, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +59,18 @@ def headlines(report: Report) -> tuple[Headline, ...]:
     for comparison in report.comparisons:
         for variant in comparison.variants:
             judgement = judge(variant, comparison.baseline)
-            if judgement.latency is Direction.WORSE:
-                slower.append(_slower(variant, comparison.baseline))
+            if variant.speedup is not None and judgement.latency is Direction.WORSE:
+                slower.append(_slower(variant, comparison.baseline, variant.speedup))
             verdicts.append(_verdict(variant, comparison.baseline, judgement))
     missed = [Headline(f"Goal {o.goal}: {o.sentence}", Tone.BAD) for o in report.goals if not o.met]
     met = [Headline(f"Goal {o.goal}: {o.sentence}", Tone.GOOD) for o in report.goals if o.met]
     return (*slower, *missed, *verdicts, *met)
 
 
-def _slower(variant: Variant, baseline: Variant) -> Headline:
-    assert variant.speedup is not None
+def _slower(variant: Variant, baseline: Variant, speedup: Speedup) -> Headline:
     text = (
-        f"{variant.name} is slower than {baseline.name}: it takes {1 / variant.speedup.value:.2f} times as long "
-        f"({1 / variant.speedup.high:.2f} to {1 / variant.speedup.low:.2f})."
+        f"{variant.name} is slower than {baseline.name}: it takes {1 / speedup.value:.2f} times as long "
+        f"({1 / speedup.high:.2f} to {1 / speedup.low:.2f})."
     )
     return Headline(text, Tone.BAD)
 
@@ -93,7 +92,9 @@ def _verdict(variant: Variant, baseline: Variant, judgement: Judgement) -> Headl
             f"({figures.points(delta.low)} to {figures.points(delta.high)}{same})"
         )
     elif variant.agreement is not None:
-        parts.append(f"the same class on {figures.percent(variant.agreement.value)} of {variant.agreement.n:,}")
+        parts.append(
+            f"the same class on {figures.percent(variant.agreement.value)} of {variant.agreement.n:,}"
+        )
     elif variant.sqnr_db is not None:
         parts.append(f"SQNR {variant.sqnr_db:.1f} dB")
     measured = ", ".join(parts) or "nothing was measured"

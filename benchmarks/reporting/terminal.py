@@ -41,8 +41,10 @@ def render(report: Report, width: int) -> RenderableType:
         width: columns; where there are enough of them, more figures are shown.
     """
     parts: list[RenderableType] = [Text(report.title, style="bold"), Text()]
-    for headline in headlines(report):
-        parts.append(_bullet(_SIGNS[headline.tone], Text(headline.text, style=_STYLES[headline.tone])))
+    parts += [
+        _bullet(_SIGNS[headline.tone], Text(headline.text, style=_STYLES[headline.tone]))
+        for headline in headlines(report)
+    ]
     parts += [Text(), _figures(report), Text(), _behind(report, width)]
     notes = [
         _bullet("note", Text(f"{variant.name}: {note}", style=_DETAIL))
@@ -73,13 +75,22 @@ def _figures(report: Report) -> Table:
 
 
 def _behind(report: Report, width: int) -> Table:
-    models = [each for comparison in report.comparisons for each in (comparison.baseline, *comparison.variants)]
+    models = [
+        each for comparison in report.comparisons for each in (comparison.baseline, *comparison.variants)
+    ]
     wide = width >= max(len(model.name) for model in models) + _ALL_FIGURES
     more = ("p90", "gzip", "MACs") if wide else ()
     table = _table("model", "same class", "SQNR", "int ops", "load", "1st run", "memory", *more)
     for comparison in report.comparisons:
         for row in figures.rows(comparison):
-            cells = (row.agreement, row.sqnr, row.integer_ops, row.load, row.first_run, row.memory)
+            cells: tuple[str, ...] = (
+                row.agreement,
+                row.sqnr,
+                row.integer_ops,
+                row.load,
+                row.first_run,
+                row.memory,
+            )
             cells += (row.latency_p90, row.gzip, row.macs) if wide else ()
             table.add_row(Text(row.name), *(Text(cell) for cell in cells))
     return table
@@ -107,4 +118,3 @@ def _bullet(sign: str, text: Text) -> Table:
     grid.add_column()
     grid.add_row(Text(sign, style=text.style), text)
     return grid
-

@@ -31,6 +31,7 @@ _RUNS_CODE = frozenset({"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer",
 # Layers whose output has the shape of their input.
 _KEEPS_SHAPE = frozenset(
     {
+        "slimedge>FakeQuant",
         "Activation",
         "Softmax",
         "ReLU",
@@ -161,10 +162,11 @@ def _input(layer: Mapping[str, Any]) -> TensorSpec:
 
 
 def _output(layer: Mapping[str, Any], node: int) -> tuple[tuple[int | None, ...], str]:
-    settings, name = layer["config"], layer["class_name"]
+    settings = layer["config"]
+    name = layer["class_name"] if layer.get("module") == "keras.layers" else layer.get("registered_name")
     if name == "InputLayer":
         return _shape(settings["batch_shape"]), _dtype(settings["dtype"])
-    if layer.get("module") != "keras.layers" or name not in (*_KEEPS_SHAPE, "Dense"):
+    if name not in _KEEPS_SHAPE and name != "Dense":
         raise ValueError("the shape of the output is Keras's to infer")
     nodes = layer.get("inbound_nodes")
     given = nodes[node]["args"][0]["config"]["shape"] if nodes else layer["build_config"]["input_shape"]

@@ -101,13 +101,7 @@ def _inside(location: str, tensor: str, path: Path) -> Path:
     """Give the file at a location that a model names, if it is a plain file in the model's folder."""
     parts = PurePosixPath(location).parts
     windows = PureWindowsPath(location)
-    if (
-        not location
-        or "\0" in location
-        or ".." in (*parts, *windows.parts)
-        or parts[0] == "/"
-        or windows.anchor
-    ):
+    if not location or "\0" in location or ".." in (*parts, *windows.parts) or windows.anchor:
         raise InputError(
             f"{path} wants the weights '{tensor}' from '{location}', outside its own folder; only files beside the "
             "model are read, so put them there and export again."

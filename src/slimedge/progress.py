@@ -11,7 +11,8 @@ from typing import Protocol
 class Progress(Protocol):
     """Takes the name of what is being done now and, where it is known, the share of it that is done."""
 
-    def __call__(self, doing: str, share: float | None = None, /) -> None: ...
+    def __call__(self, doing: str, share: float | None = None, /) -> None:
+        """Take what is being done, and the share of it in 0…1."""
 
 
 def silent(doing: str, share: float | None = None, /) -> None:

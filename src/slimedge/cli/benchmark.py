@@ -13,11 +13,14 @@ from slimedge.progress import on_terminal
 
 
 def benchmark(
-    artifacts: Annotated[list[Path], typer.Argument(metavar="ARTIFACT...", help=".keras, .onnx or .tflite files.")],
+    artifacts: Annotated[
+        list[Path], typer.Argument(metavar="ARTIFACT...", help=".keras, .onnx or .tflite files.")
+    ],
     target: options.Target = None,
     threads: options.Threads = 1,
     batch: Annotated[
-        int | None, typer.Option("--batch", metavar="N", min=1, help="Examples in one inference; by default 1.")
+        int | None,
+        typer.Option("--batch", metavar="N", min=1, help="Examples in one inference; by default 1."),
     ] = None,
     effort: options.Effort = "default",
     allow_fallback: options.AllowFallback = False,

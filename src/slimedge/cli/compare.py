@@ -14,22 +14,34 @@ from slimedge.progress import on_terminal
 
 
 def compare(
-    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="The baseline: a .keras, .onnx or .tflite file.")],
+    before: Annotated[
+        Path, typer.Argument(metavar="BEFORE", help="The baseline: a .keras, .onnx or .tflite file.")
+    ],
     after: Annotated[list[Path], typer.Argument(metavar="AFTER...", help="What it is compared with.")],
     data: options.MaybeSource = None,
     target: options.Target = None,
     max_accuracy_drop: Annotated[
         float | None,
-        typer.Option("--max-accuracy-drop", metavar="POINTS", min=0.0, help="Fail where more may have been lost."),
+        typer.Option(
+            "--max-accuracy-drop", metavar="POINTS", min=0.0, help="Fail where more may have been lost."
+        ),
     ] = None,
     min_speedup: Annotated[
-        float | None, typer.Option("--min-speedup", metavar="RATIO", min=0.0, help="Fail where it may be less.")
+        float | None,
+        typer.Option("--min-speedup", metavar="RATIO", min=0.0, help="Fail where it may be less."),
     ] = None,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page that opens offline.")] = None,
-    markdown: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write Markdown.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page that opens offline.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write Markdown.")
+    ] = None,
     title: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="Title of the report.")] = None,
     output_name: Annotated[
-        str | None, typer.Option("--output-name", metavar="NAME", help="Which output is scored, where there are several.")
+        str | None,
+        typer.Option(
+            "--output-name", metavar="NAME", help="Which output is scored, where there are several."
+        ),
     ] = None,
     evaluation: options.Evaluation = None,
     seed: options.Seed = 0,
@@ -40,7 +52,9 @@ def compare(
     limit: options.Limit = None,
     raw_input: Annotated[
         list[str] | None,
-        typer.Option("--raw-input", metavar="NAME", help="Input of a foreign file that takes pixels in 0...255."),
+        typer.Option(
+            "--raw-input", metavar="NAME", help="Input of a foreign file that takes pixels in 0...255."
+        ),
     ] = None,
     no_range_checks: options.NoRangeChecks = False,
     threads: options.Threads = 1,
@@ -72,10 +86,14 @@ def compare(
 
     examples = None
     if data is not None:
-        loaded = options.load_data(data, labels=labels, scale=scale, part=part, image_size=image_size, limit=limit)
+        loaded = options.load_data(
+            data, labels=labels, scale=scale, part=part, image_size=image_size, limit=limit
+        )
         examples = loaded.split(seed=seed, evaluation=amount).evaluation
         if max_accuracy_drop is not None and not examples.targets:
-            raise InputError(f"--max-accuracy-drop needs labels, and {data} has none; name them with --label-column.")
+            raise InputError(
+                f"--max-accuracy-drop needs labels, and {data} has none; name them with --label-column."
+            )
     with on_terminal(quiet=quiet) as progress:
         comparison = measure(
             before,

@@ -16,28 +16,40 @@ from slimedge.progress import on_terminal
 def export(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras file, float or quantized.")],
     folder: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the files; made where it is missing.")
+        Path,
+        typer.Option("-o", "--output", metavar="DIR", help="Folder for the files; made where it is missing."),
     ] = Path(),
-    to: Annotated[str, typer.Option("--to", metavar="FORMATS", help="Formats, as onnx,tflite.")] = "onnx,tflite",
+    to: Annotated[
+        str, typer.Option("--to", metavar="FORMATS", help="Formats, as onnx,tflite.")
+    ] = "onnx,tflite",
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Name of the files, without ending; by default MODEL's.")
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Name of the files, without ending; by default MODEL's."),
     ] = None,
     io: Annotated[
-        str, typer.Option("--io", metavar="TYPE", help="Type of inputs and outputs: float32, or int8 when quantized.")
+        str,
+        typer.Option(
+            "--io", metavar="TYPE", help="Type of inputs and outputs: float32, or int8 when quantized."
+        ),
     ] = "float32",
     batch: Annotated[
-        int, typer.Option("--batch", metavar="N", min=1, help="Fixed batch of the TFLite file; ONNX takes any.")
+        int,
+        typer.Option("--batch", metavar="N", min=1, help="Fixed batch of the TFLite file; ONNX takes any."),
     ] = 1,
     portable: Annotated[
         bool,
-        typer.Option("--portable", help="ONNX integers that are exact on every CPU, and slower than the fastest."),
+        typer.Option(
+            "--portable", help="ONNX integers that are exact on every CPU, and slower than the fastest."
+        ),
     ] = False,
     time_limit_s: Annotated[
         float, typer.Option("--time-limit", metavar="SECONDS", min=1, help="Longest time for one file.")
     ] = 3600.0,
     memory_limit_gb: Annotated[
         float | None,
-        typer.Option("--memory-limit", metavar="GB", min=0.5, help="Most memory for one file; by default nine tenths."),
+        typer.Option(
+            "--memory-limit", metavar="GB", min=0.5, help="Most memory for one file; by default nine tenths."
+        ),
     ] = None,
     trust: options.Trust = False,
     to_json: options.Json = None,

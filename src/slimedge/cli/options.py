@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 Json = Annotated[
     str | None,
-    typer.Option("--json", metavar="FILE", help="Write the result as JSON; '-' writes it to stdout instead of text."),
+    typer.Option(
+        "--json", metavar="FILE", help="Write the result as JSON; '-' writes it to stdout instead of text."
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Trust = Annotated[
@@ -42,20 +44,25 @@ Labels = Annotated[
     typer.Option("--label-column", "--labels", metavar="NAME", help="Column or array that holds the labels."),
 ]
 Scale = Annotated[
-    str | None, typer.Option("--scale", metavar="FACTOR", help="What the values are multiplied with, as 1/255.")
+    str | None,
+    typer.Option("--scale", metavar="FACTOR", help="What the values are multiplied with, as 1/255."),
 ]
 Part = Annotated[
     str | None, typer.Option("--part", metavar="train|test", help="Take one part of data that has both.")
 ]
 ImageSize = Annotated[
     str | None,
-    typer.Option("--image-size", metavar="HxW", help="Size of images, for a model that takes any, as 224x224."),
+    typer.Option(
+        "--image-size", metavar="HxW", help="Size of images, for a model that takes any, as 224x224."
+    ),
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", metavar="N", min=1, help="Take at most N examples of a tf.data.Dataset.")
+    int | None,
+    typer.Option("--limit", metavar="N", min=1, help="Take at most N examples of a tf.data.Dataset."),
 ]
 NoRangeChecks = Annotated[
-    bool, typer.Option("--no-range-checks", help="Take data whose values look wrong for the model, as meant so.")
+    bool,
+    typer.Option("--no-range-checks", help="Take data whose values look wrong for the model, as meant so."),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the split: the same seed gives the same parts.")]
 Evaluation = Annotated[
@@ -77,10 +84,14 @@ Target = Annotated[
     ),
 ]
 Effort = Annotated[
-    str, typer.Option("--effort", metavar="EFFORT", help="How long to measure latency: quick, default or thorough.")
+    str,
+    typer.Option(
+        "--effort", metavar="EFFORT", help="How long to measure latency: quick, default or thorough."
+    ),
 ]
 AllowFallback = Annotated[
-    bool, typer.Option("--allow-fallback", help="Measure on the CPU where a provider cannot run; the row says so.")
+    bool,
+    typer.Option("--allow-fallback", help="Measure on the CPU where a provider cannot run; the row says so."),
 ]
 
 
@@ -138,7 +149,9 @@ def check_output(path: Path, option: str, *, ending: str | None = None) -> None:
     if ending is not None and path.suffix.lower() != ending:
         raise InputError(f"{option} {path} must end in {ending}; write {path.with_suffix(ending)}.")
     if path.is_dir():
-        raise InputError(f"{option} {path} is a folder; name a file, as {path / ('result' + (ending or '.json'))}.")
+        raise InputError(
+            f"{option} {path} is a folder; name a file, as {path / ('result' + (ending or '.json'))}."
+        )
     check_folder(path.parent, option)
 
 
@@ -150,4 +163,6 @@ def check_folder(folder: Path, option: str) -> None:
     if not nearest.is_dir():
         raise InputError(f"{option} lies under {nearest}, which is a file; choose a folder.")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError(f"{option} lies under {nearest}, where nothing may be written; choose another folder.")
+        raise InputError(
+            f"{option} lies under {nearest}, where nothing may be written; choose another folder."
+        )

@@ -15,16 +15,21 @@ from slimedge.progress import on_terminal
 def quantize(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A trained .keras file.")],
     data: options.Source,
-    out: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.keras", help="File for the quantized model.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--output", metavar="OUT.keras", help="File for the quantized model.")
+    ],
     scheme: Annotated[
         str, typer.Option("--scheme", metavar="SCHEME", help="What becomes an integer, and how wide.")
     ] = "static_wi8_ai8",
     observer: Annotated[
         str,
-        typer.Option("--observer", metavar="OBSERVER", help="How ranges are found: minmax, moving_average, percentile."),
+        typer.Option(
+            "--observer", metavar="OBSERVER", help="How ranges are found: minmax, moving_average, percentile."
+        ),
     ] = "minmax",
     exclude: Annotated[
-        list[str] | None, typer.Option("--exclude", metavar="LAYER", help="Layer that stays float; may be repeated.")
+        list[str] | None,
+        typer.Option("--exclude", metavar="LAYER", help="Layer that stays float; may be repeated."),
     ] = None,
     calibration: Annotated[
         str | None,
@@ -56,7 +61,9 @@ def quantize(
     from slimedge.benchmarks.quantizing import quantize_file
     from slimedge.benchmarks.reporting import quantization
 
-    loaded = options.load_data(data, labels=labels, scale=scale, part=part, image_size=image_size, limit=limit)
+    loaded = options.load_data(
+        data, labels=labels, scale=scale, part=part, image_size=image_size, limit=limit
+    )
     with on_terminal(quiet=quiet) as progress:
         done = quantize_file(
             model,

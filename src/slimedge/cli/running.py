@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from slimedge.errors import SlimedgeError
@@ -25,7 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: without the program's name; those of the process where they are not given.
     """
     with _calm_libraries(), _terminated_as_exit():
-        status = run(sys.argv[1:] if arguments is None else arguments)
+        try:
+            status = run(sys.argv[1:] if arguments is None else arguments)
+        except KeyboardInterrupt:  # while our own modules were imported
+            status = _interrupted()
     sys.exit(status)
 
 
@@ -47,17 +51,23 @@ def run(arguments: Sequence[str]) -> int:
     except SlimedgeError as error:
         return _fail(str(error), error.exit_code, error)
     except (KeyboardInterrupt, Abort):
-        return _fail("interrupted; nothing half-written is left.", INTERRUPTED)
+        return _interrupted()
     except BrokenPipeError:
         # Whoever read our output has seen enough; keep Python from failing on its last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except MemoryError as error:
         return _fail("this machine ran out of memory; use a smaller batch or less data.", USAGE, error)
-    except Exception as error:  # the last resort of a program that shows no tracebacks
+    except Exception as error:  # noqa: BLE001 - the last resort of a program that shows no tracebacks
         lines = str(error).strip().splitlines() or ["no message"]
-        sentence = f"an unexpected {type(error).__name__} ({lines[0]}); set {TRACEBACK}=1 to see where it arose."
+        sentence = (
+            f"an unexpected {type(error).__name__} ({lines[0]}); set {TRACEBACK}=1 to see where it arose."
+        )
         return _fail(sentence, USAGE, error)
     return 0
+
+
+def _interrupted() -> int:
+    return _fail("interrupted; nothing half-written is left.", INTERRUPTED)
 
 
 def _fail(sentence: str, status: int, error: BaseException | None = None) -> int:
@@ -73,6 +83,9 @@ def _usage(error: Exception) -> str:
     """Say in one sentence what is wrong with the command line, and where the right one is shown."""
     message = getattr(error, "format_message", error.__str__)()
     sentence = " ".join(message.split()).rstrip(".")
+    errors = getattr(error.__cause__, "errors", None)
+    if callable(errors):  # what pydantic refused, which its message leaves out
+        sentence = sentence.replace("Invalid value for", f"Invalid value '{errors()[0]['input']}' for")
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "slimedge"
     return f"{sentence[:1].lower()}{sentence[1:]}; see '{path} --help'."
@@ -95,7 +108,7 @@ def _calm_libraries() -> Iterator[None]:
         warnings.simplefilter("ignore")
     sys.stderr.flush()
     before, ours = sys.stderr, os.dup(2)
-    with open(os.devnull, "wb") as nowhere, open(ours, "w", buffering=1, errors="backslashreplace") as told:
+    with Path(os.devnull).open("wb") as nowhere, os.fdopen(ours, "w", 1, errors="backslashreplace") as told:
         os.dup2(nowhere.fileno(), 2)
         sys.stderr = told
         try:

@@ -22,17 +22,19 @@ def targets(to_json: options.Json = None, quiet: options.Quiet = False) -> None:
         version = f"yes, version {each.version}" if each.version else "yes"
         output.say(f"{each.target!s:{width}}  {version if each.reason is None else f'no: {each.reason}'}")
     output.write_json(
-        lambda: json.dumps(
-            [
-                {
-                    "target": str(each.target),
-                    "available": each.reason is None,
-                    "version": each.version,
-                    "reason": each.reason,
-                }
-                for each in found
-            ],
-            indent=2,
+        lambda: (
+            json.dumps(
+                [
+                    {
+                        "target": str(each.target),
+                        "available": each.reason is None,
+                        "version": each.version,
+                        "reason": each.reason,
+                    }
+                    for each in found
+                ],
+                indent=2,
+            )
+            + "\n"
         )
-        + "\n"
     )
