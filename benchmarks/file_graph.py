@@ -59,7 +59,7 @@ def read_onnx(path: Path) -> FileGraph:
                 size.ClearField("dim_param")
                 size.dim_value = 1
     del model.graph.value_info[:]  # they hold the open batch
-    inferred = onnx.shape_inference.infer_shapes(model).graph
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes: dict[str, Shape] = {each.name: tuple(each.dims) for each in model.graph.initializer}
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
         sizes = value.type.tensor_type.shape.dim

@@ -31,6 +31,7 @@ from slimedge.benchmarks.turns import (
 from slimedge.comparison import Speedup
 from slimedge.errors import InputError
 from slimedge.measurement import Environment, Measurement, Unit
+from slimedge.runtime.agent import write_arrays
 from slimedge.runtime.devices.local import Local, environment_from, load_request
 from slimedge.runtime.facts import cores, measuring_cpus
 from slimedge.runtime.protocols import Job
@@ -149,7 +150,7 @@ def measure_latency(
             if inputs is not None:
                 path = Path(folder, f"{number}.npz")
                 fed = _renamed(inputs, entries[0][1], artifact)
-                np.savez(path, allow_pickle=False, **{key: np.asarray(fed[key])[:size] for key in fed})
+                write_arrays(str(path), {key: np.asarray(fed[key])[:size] for key in fed})
             job = Job(artifact, target, threads=count, options=options or {}, inputs=path, batch=size)
             requests[name] = {**load_request(job, cpus=cpus), "priority": True}
         turns = TurnTaking(entries, requests, settings, start or _start_here(settings), progress or _silent)

@@ -6,6 +6,9 @@ the machine does meanwhile happens to all of them. Several launches are needed b
 file differ by a per cent or so, by where their memory happened to lie. Where the intervals are still wide after the
 least number of launches, more follow.
 
+Each process is pinned to as many processors as it has threads, and comes before other programs where this user may
+raise its priority.
+
 Every sample is kept with its launch and round, none is dropped. What a sample covers: writing the inputs in the file's
 own types, one run, reading every output.
 """

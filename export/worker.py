@@ -64,7 +64,8 @@ def convert(
 
     for module in modules:
         importlib.import_module(module)
-    network = load_model(Path(model), trust=trust)
+    network = load_model(Path(model), trust=trust, compiled=False, sized=False)
+    metadata = _with_raw_inputs(metadata, network)
     given = None
     if examples is not None:
         with np.load(examples) as arrays:
@@ -84,6 +85,17 @@ def convert(
         "max_error": measured.max_error,
         "sqnr_db": measured.sqnr_db,
     }
+
+
+def _with_raw_inputs(metadata: Mapping[str, Any], network: keras.Model) -> dict[str, Any]:
+    """Note which inputs take raw pixels, which the exported file no longer shows: its data must not be scaled."""
+    from slimedge.preprocessing import starts_with_preprocessing
+
+    raw = sorted(starts_with_preprocessing(network))
+    lineage = [dict(step) for step in metadata["lineage"]]
+    if raw and lineage:
+        lineage[-1]["settings"] = {**lineage[-1]["settings"], "raw_inputs": raw}
+    return {**metadata, "lineage": lineage}
 
 
 def _make(

@@ -39,6 +39,7 @@ import statistics
 import sys
 import threading
 import time
+import zipfile
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
 HERE = os.path.dirname(os.path.realpath(__file__))
@@ -145,7 +146,7 @@ class Agent:
 
     def do_predict(self, request: Dict[str, Any]) -> Dict[str, Any]:
         """Run all examples of an archive and write the outputs as floats."""
-        feeds = self._native(_arrays(request["inputs"]))
+        feeds = self._native(read_arrays(request["inputs"]))
         rows = len(next(iter(feeds.values())))
         pieces = [self._model.run(piece) for piece in self._batches(feeds, rows)]
         outputs = {}
@@ -154,7 +155,7 @@ class Agent:
             if any(piece[name].ndim == 0 for piece in pieces):
                 raise ValueError("output '{}' has no batch: its first size must be the batch's.".format(name))
             outputs[name] = dequantize(np.concatenate([piece[name] for piece in pieces])[:rows], spec)
-        np.savez(request["outputs"], **outputs)
+        write_arrays(request["outputs"], outputs)
         return {"rows": rows}
 
     def do_ops(self, _request: Dict[str, Any]) -> Dict[str, Any]:
@@ -210,7 +211,7 @@ class Agent:
     def _timing_feeds(self, request: Dict[str, Any]) -> Dict[str, Any]:
         batch = self._fixed_batch() or request["batch"]
         if request.get("inputs"):
-            arrays = _arrays(request["inputs"])
+            arrays = read_arrays(request["inputs"])
             feeds = {name: np.resize(array, (batch, *array.shape[1:])) for name, array in arrays.items()}
         else:
             generator = np.random.default_rng(request["seed"])
@@ -308,9 +309,18 @@ def _random(spec: Dict[str, Any], batch: int, generator: Any) -> Any:
     return generator.integers(0, 2, shape)  # indices, say, that any embedding has
 
 
-def _arrays(path: str) -> Dict[str, Any]:
+def read_arrays(path: str) -> Dict[str, Any]:
+    """Read an `.npz` file."""
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
+
+
+def write_arrays(path: str, arrays: Dict[str, Any]) -> None:
+    """Write an `.npz` file with arrays of any name; for numpy's own `savez`, one named `file` is the file."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(name + ".npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 
 def _names(specs: List[Dict[str, Any]]) -> str:

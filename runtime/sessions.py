@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from slimedge.artifact import Artifact, TensorSpec
 from slimedge.errors import InputError
+from slimedge.runtime.agent import read_arrays, write_arrays
 from slimedge.runtime.devices.local import Local, load_request
 from slimedge.runtime.protocols import Agent, Job, Session
 from slimedge.runtime.targets import Target
@@ -38,10 +39,10 @@ class AgentSession:
     def predict(self, inputs: Mapping[str, NDArray[Any]], /) -> dict[str, NDArray[np.float32]]:
         """Run a batch of any size; see `slimedge.runtime.protocols.Session`."""
         given, taken = self._folder / "inputs.npz", self._folder / "outputs.npz"
-        np.savez(given, allow_pickle=False, **{name: np.asarray(array) for name, array in inputs.items()})
+        write_arrays(str(given), dict(inputs))
         self._agent.ask("predict", inputs=str(given), outputs=str(taken))
-        with np.load(taken, allow_pickle=False) as archive:
-            return {spec.name: archive[spec.name] for spec in self.outputs}
+        outputs = read_arrays(str(taken))
+        return {spec.name: outputs[spec.name] for spec in self.outputs}
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import pytest
 
 from slimedge.errors import InputError, RunError, UnavailableError
 from slimedge.runtime import agent as agent_file
-from slimedge.runtime.agent import Agent, dequantize, quantize
+from slimedge.runtime.agent import Agent, dequantize, quantize, read_arrays, write_arrays
 from slimedge.runtime.agent_process import AgentProcess
 
 FAKE = str(Path(fake_backend.__file__).resolve())
@@ -166,6 +166,14 @@ def test_predictions_come_back_by_name(conversation, tmp_path):
         agent.ask("predict", inputs=str(tmp_path / "in.npz"), outputs=str(tmp_path / "out.npz"))["rows"] == 3
     )
     assert np.load(tmp_path / "out.npz")["y"].tolist() == (2 * x).tolist()
+
+
+def test_arrays_of_any_name_can_be_handed_over(tmp_path):
+    arrays = {name: np.float32([[1, 2]]) for name in ("file", "allow_pickle", "block/input:0", "größe")}
+    write_arrays(tmp_path / "a.npz", arrays)
+    assert {name: array.tolist() for name, array in read_arrays(tmp_path / "a.npz").items()} == {
+        name: [[1, 2]] for name in arrays
+    }
 
 
 @pytest.mark.parametrize(

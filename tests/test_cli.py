@@ -275,7 +275,7 @@ def test_a_model_goes_all_the_way(tmp_path, monkeypatch, hurried, capsys):
     network = small_models.MODELS["conv_batchnorm_relu"]()
     network.save("float.keras")
     inputs = small_models.examples(network, count=200)
-    np.savez("data.npz", **inputs, y=np.argmax(network.predict(inputs, verbose=0), axis=1))
+    np.savez("data.npz", **inputs, y=np.argmax(network.predict(inputs["picture"], verbose=0), axis=1))
 
     quantize = [
         "quantize",

@@ -417,6 +417,13 @@ def test_what_would_run_code_is_refused_by_name(layer, words, tmp_path):
         assert words in refusal(archive(tmp_path / "model.keras", config))
 
 
+@pytest.mark.parametrize("module", ["tf_keras.src.engine.functional", "keras.src.engine.functional"])
+def test_a_file_of_keras_2_says_how_to_convert_it(module, tmp_path):
+    message = refusal(archive(tmp_path / "model.keras", {**sequential(INPUT, DENSE), "module": module}))
+    assert "saved by Keras 2" in message
+    assert "save it as .h5" in message
+
+
 def test_a_module_named_by_the_config_is_not_imported(tmp_path, monkeypatch):
     (tmp_path / "evil_module.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
     monkeypatch.syspath_prepend(tmp_path)

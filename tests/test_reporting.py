@@ -175,7 +175,7 @@ def test_html_holds_the_table_the_plot_the_layers_the_environment_and_the_lineag
         "How the files were made",
     ):
         assert expected in page
-    assert "quantize: scheme static_wi8_ai8, folded 1" in page
+    assert "quantize: scheme static_wi8_ai8, folded stem_bn" in page
 
 
 @pytest.mark.parametrize("render", [printed, markdown.render, html.render])

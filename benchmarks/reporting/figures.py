@@ -11,6 +11,7 @@ from slimedge.comparison import Comparison, Variant
 from slimedge.measurement import Environment
 
 NOT_MEASURED = "–"
+_LISTED = 2
 _HASH = re.compile(r"[0-9a-f]{40,}")
 
 
@@ -65,7 +66,7 @@ def runs_on(runtime: str, provider: str) -> str:
 
 
 def step(done: Step) -> str:
-    """Give one step of a lineage in words: hashes shortened, of a list its length, mappings left out."""
+    """Give one step of a lineage in words: hashes shortened, of a long list its length, mappings left out."""
     settings = [
         f"{name.replace('_', ' ')} {_brief(value)}"
         for name, value in done.settings.items()
@@ -76,7 +77,7 @@ def step(done: Step) -> str:
 
 def _brief(value: object) -> str:
     if isinstance(value, list | tuple):
-        return str(len(value))
+        return str(len(value)) if len(value) > _LISTED else " and ".join(map(str, value))
     text = str(value)
     return f"{text[:12]}…" if _HASH.fullmatch(text) else text
 

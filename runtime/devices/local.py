@@ -27,6 +27,7 @@ class Local:
             answer = agent.ask(
                 "measure",
                 **load_request(job, cpus=facts.measuring_cpus(job.threads)),
+                priority=True,
                 window_s=0.01,
                 tolerance=0.05,
                 warm_limit_s=job.warm_s,

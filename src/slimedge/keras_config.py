@@ -28,6 +28,8 @@ LAYERS = Registry(
 
 # Keras layers that run code, or load files of other libraries, from what the config holds.
 _RUNS_CODE = frozenset({"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__"})
+# Where Keras 2 keeps its models, as tf-keras and as the Keras of TensorFlow 2.13 to 2.15.
+_KERAS_2 = ("tf_keras.", "keras.src.engine.")
 # Layers whose output has the shape of their input.
 _KEEPS_SHAPE = frozenset(
     {
@@ -71,6 +73,11 @@ def check(config: Any, path: Path) -> Needs:
     for item, owner in _objects(config):
         name = str(item["class_name"])
         module, registered_name = item.get("module"), str(item.get("registered_name") or "")
+        if str(module).startswith(_KERAS_2):
+            raise InputError(
+                f"{path} was saved by Keras 2, which Keras 3 does not read as .keras; open it there, save it as .h5 "
+                "and give that file with --trust (trust=True in Python)."
+            )
         of_keras = module is None or module == "keras" or str(module).startswith("keras.")
         if name.rpartition(".")[2] in _RUNS_CODE and of_keras and not is_registered(registered_name):
             what = "a Python lambda" if name == "__lambda__" else f"a {name} layer"

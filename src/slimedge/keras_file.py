@@ -35,13 +35,17 @@ _BYTES_PER_PARAMETER = 5 * 8
 _OVERHEAD_BYTES = 64 << 20
 
 
-def load_model(path: Path | str, *, trust: bool = False, compiled: bool = True) -> keras.Model:
+def load_model(
+    path: Path | str, *, trust: bool = False, compiled: bool = True, sized: bool = True
+) -> keras.Model:
     """Open a trained Keras model without running anything that is in the file.
 
     Args:
         path: a `.keras` file, or an `.h5` file with `trust`.
         trust: take an `.h5` file, which holds no proof of where it comes from; for files of your own.
         compiled: restore optimizer, loss and metrics as well, where Keras can.
+        sized: rebuild the architecture without weights first, and compare what it needs with what the file holds
+            before memory is taken for either; a process with a memory limit of its own can do without.
 
     Returns:
         A built Keras 3 model; `slimedge.lineage.lineage_of` tells the steps that the file names.
@@ -60,7 +64,10 @@ def load_model(path: Path | str, *, trust: bool = False, compiled: bool = True) 
         with keras_archive.opened_weights(archive, path) as weights:
             held = keras_archive.count_elements(weights, path)
         weights_bytes = archive.getinfo(keras_archive.WEIGHTS).file_size
-    _check_size(_architecture(config, needs, path, metadata), needs, held, weights_bytes, path)
+    for name in needs.layers:
+        _ = keras_config.LAYERS[name]  # importing registers it
+    if sized:
+        _check_size(_architecture(config, needs, path, metadata), needs, held, weights_bytes, path)
     model = _load(path, compiled=compiled, saved_by=metadata.get("keras_version"))
     return with_lineage(_built(model, path), notes.from_dict(metadata.get(notes.KEY)).lineage)
 
