@@ -6,17 +6,19 @@ not point outside itself nor declare far more than it holds. Nothing here import
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
 import stat
+import struct
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -37,6 +39,8 @@ _MAX_EXPANSION = 50
 _UNSUSPICIOUS_BYTES = 32 << 20
 _PIECE_BYTES = 1 << 20
 _MAX_MEMBERS = 10_000
+# Of a zip member: fixed fields, the last four bytes of which are the sizes of name and extra field.
+_LOCAL_HEADER_BYTES = 30
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError)
 
 _HINTS = {
@@ -160,14 +164,48 @@ def opened_weights(archive: zipfile.ZipFile, path: Path) -> Iterator[h5py.File]:
         InputError: it is damaged, points outside itself or declares more than it holds.
     """
     member = archive.getinfo(WEIGHTS)
-    with archive.open(member) as packed, tempfile.TemporaryFile() as copy:
-        file: IO[bytes] = packed
-        if member.compress_type != zipfile.ZIP_STORED:
+    with archive.open(member) as packed, tempfile.TemporaryFile() as copy, path.open("rb") as whole:
+        file: IO[bytes] = copy
+        if member.compress_type == zipfile.ZIP_STORED:
+            # Not through `packed`: HDF5 jumps about, and each jump back makes zipfile read from the start again.
+            file = cast("IO[bytes]", io.BufferedReader(_Window(whole, member)))
+        else:
             while piece := packed.read(_PIECE_BYTES):
                 copy.write(piece)
-            file = copy
         with opened_hdf5(file, member.file_size, path) as weights:
             yield weights
+
+
+class _Window(io.RawIOBase):
+    """The bytes of one unpacked member of an archive, as a file that can be searched."""
+
+    def __init__(self, whole: IO[bytes], member: zipfile.ZipInfo) -> None:
+        super().__init__()
+        whole.seek(member.header_offset + _LOCAL_HEADER_BYTES - 4)
+        name_bytes, extra_bytes = struct.unpack("<HH", whole.read(4))
+        self._whole = whole
+        self._start = member.header_offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes
+        self._size = member.file_size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        room = memoryview(buffer)[: max(0, self._size - self._at)]
+        self._whole.seek(self._start + self._at)
+        piece = self._whole.read(len(room))
+        room[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
 
 
 @contextmanager

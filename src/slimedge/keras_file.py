@@ -61,8 +61,7 @@ def load_model(
         config = keras_archive.read_json(archive, keras_archive.CONFIG, path)
         metadata = keras_archive.read_json(archive, keras_archive.METADATA, path)
         needs, compiled = _check(config, path, compiled=compiled)
-        with keras_archive.opened_weights(archive, path) as weights:
-            held = keras_archive.count_elements(weights, path)
+        held = _elements(archive, path) if sized else 0
         weights_bytes = archive.getinfo(keras_archive.WEIGHTS).file_size
     for name in needs.layers:
         _ = keras_config.LAYERS[name]  # importing registers it
@@ -205,6 +204,11 @@ def _built(model: Any, path: Path | None) -> keras.Model:
         f"{given} is a subclass of keras.Model ({type(model).__name__}) without symbolic inputs; wrap it as "
         "keras.Model(inputs, model(inputs)) with inputs = keras.Input(shape), and save that."
     )
+
+
+def _elements(archive: zipfile.ZipFile, path: Path) -> int:
+    with keras_archive.opened_weights(archive, path) as weights:
+        return keras_archive.count_elements(weights, path)
 
 
 def _check(config: dict[str, Any], path: Path, *, compiled: bool) -> tuple[keras_config.Needs, bool]:
