@@ -17,6 +17,7 @@ from slimedge.benchmarks.judging import judge
 from slimedge.benchmarks.predicting import Predictions
 from slimedge.benchmarks.weighing import Weight
 from slimedge.comparison import Comparison, LayerSqnr, Variant
+from slimedge.integers import saturates
 from slimedge.measurement import Environment
 
 _IN_KERAS = (
@@ -24,6 +25,10 @@ _IN_KERAS = (
     "an integer one."
 )
 _SIMULATED = "It computes its integers in floats: what they save shows in its exports only."
+_SATURATES = (
+    "Its ONNX integers are u8s8, and this CPU has no VNNI: products may saturate and answers change; export with "
+    "--portable."
+)
 _UNLABELLED = "The data has no labels: agreement and SQNR stand in for accuracy."
 
 
@@ -105,6 +110,11 @@ def _variant(entry: Entry, measured: Measured, against: NDArray[Any] | None) -> 
     if predictions.outputs is not None:
         found = score(predictions.outputs[measured.position], against, measured.labels, name=measured.scored)
     notes = [*weight.notes, *predictions.notes, *found.notes]
+    if any(
+        saturates(step.settings.get("integers", ""), measured.environment.isa)
+        for step in entry.artifact.lineage
+    ):
+        notes.append(_SATURATES)
     if entry.artifact.format is Format.KERAS and any(
         step.name == "quantize" for step in entry.artifact.lineage
     ):

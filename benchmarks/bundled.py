@@ -46,14 +46,13 @@ def full_set() -> Data:
     return Data.load(DEBIAN_FOLDER, scale="1/255")
 
 
-def make_files(name: str, data: Data, folder: Path, *, integers: str = "u8s8") -> Files:
+def make_files(name: str, data: Data, folder: Path) -> Files:
     """Quantize a bundled model on 1,000 training images and export it, float and int8, to both formats.
 
     Args:
         name: one of `MODELS`.
         data: with a train part.
         folder: for the files.
-        integers: types of the int8 ONNX file; see `slimedge.export.exporting.export_model`.
     """
     from slimedge.compress.quantization import quantize
     from slimedge.export.exporting import export_model
@@ -65,7 +64,7 @@ def make_files(name: str, data: Data, folder: Path, *, integers: str = "u8s8") -
     quantized = folder / f"{name}_int8.keras"
     save_model(quantize(model, calibration), quantized)
     onnx, tflite = export_model(source, folder=folder)
-    int8_onnx, int8_tflite = export_model(quantized, folder=folder, integers=integers)
+    int8_onnx, int8_tflite = export_model(quantized, folder=folder)
     return Files(source, quantized, onnx, tflite, int8_onnx, int8_tflite)
 
 

@@ -1,8 +1,8 @@
 """Memory and time of exporting ResNet50, float and int8, to both formats: `make export-cost`.
 
-ResNet50 of keras.applications, without trained weights, at 224×224: 100 MB of weights. Ours are the commands that a user
-types (`slimedge export`, `slimedge quantize`, `slimedge export`); beside them, in the same run, the plain library
-calls that make the same four files: tf2onnx, `quantize_static` and the TFLite converter with the same 32 calibration
+ResNet50 of keras.applications, without trained weights, at 224×224: 100 MB of weights. Ours are the commands that a
+user types (`slimedge export`, `slimedge quantize`, `slimedge export`); beside them, in the same run, the plain
+library calls that make the same four files: tf2onnx, `quantize_static` and the TFLite converter with the same 32 calibration
 images. Memory is that of the whole process tree: resident pages, those that processes share counted once (PSS). Exits 1
 where our peak is over 3 GB, or our time over theirs.
 """
@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,10 @@ def measured(what: str, command: list[str]) -> Cost:
         subprocess.CalledProcessError: it failed.
     """
     started, before = time.monotonic(), os.times()
-    process = subprocess.Popen(command, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    process = subprocess.Popen(
+        command, env={**os.environ, **quiet}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     peak, done = [0], threading.Event()
 
     def watch() -> None:
@@ -78,12 +82,10 @@ def measured(what: str, command: list[str]) -> Cost:
 
 def _tree_bytes(pid: int) -> int:
     total = 0
-    try:
+    with suppress(psutil.Error):
         parent = psutil.Process(pid)
         for member in (parent, *parent.children(recursive=True)):
-            total += member.memory_full_info().pss
-    except psutil.Error:
-        pass
+            total += int(member.memory_full_info().pss)
     return total
 
 
@@ -109,14 +111,23 @@ def ours(model: Path, data: Path, folder: Path) -> Iterator[Cost]:
     yield measured("export float", [*program, "export", str(model), "-o", str(folder)])
     calibration = ["--calibration", str(CALIBRATION), "--evaluation", str(EVALUATION)]
     yield measured(
-        "quantize", [*program, "quantize", str(model), "--data", str(data), *calibration, "-o", str(quantized)]
+        "quantize",
+        [*program, "quantize", str(model), "--data", str(data), *calibration, "-o", str(quantized)],
     )
     yield measured("export int8", [*program, "export", str(quantized), "-o", str(folder)])
 
 
 def plain(model: Path, data: Path, folder: Path) -> Iterator[Cost]:
     """Make the same four files with the libraries' own calls, in one process."""
-    command = [sys.executable, "-m", "slimedge.benchmarks.export_cost", "--plain", str(model), str(data), str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "slimedge.benchmarks.export_cost",
+        "--plain",
+        str(model),
+        str(data),
+        str(folder),
+    ]
     yield measured("plain calls", command)
 
 
@@ -139,7 +150,7 @@ def plain_calls(model_path: Path, data: Path, folder: Path) -> None:
     onnx.save(proto, float_onnx)
     quant_pre_process(str(float_onnx), str(prepared), skip_symbolic_shape=True)
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(quantization.CalibrationDataReader):
         def __init__(self) -> None:
             self._batches = iter(np.split(pictures, CALIBRATION // 8))
 
@@ -165,7 +176,9 @@ def plain_calls(model_path: Path, data: Path, folder: Path) -> None:
 def main() -> int:
     """Measure ours and the plain calls, print and write what was found, and give the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--plain", nargs=3, type=Path, metavar=("MODEL", "DATA", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--plain", nargs=3, type=Path, metavar=("MODEL", "DATA", "FOLDER"), help=argparse.SUPPRESS
+    )
     parser.add_argument("--rounds", type=int, default=1, help="how often each is run, in turns")
     given = parser.parse_args()
     if given.plain:
@@ -187,7 +200,9 @@ def main() -> int:
                     )
                     sys.stdout.flush()
     peak = {side: max(cost.peak_bytes for run in runs for cost in run) for side, runs in costs.items()}
-    seconds = {side: float(np.median([sum(c.seconds for c in run) for run in runs])) for side, runs in costs.items()}
+    seconds = {
+        side: float(np.median([sum(c.seconds for c in run) for run in runs])) for side, runs in costs.items()
+    }
     summary: dict[str, Any] = {"peak_bytes": peak, "seconds": seconds}
     summary["runs"] = {side: [[asdict(cost) for cost in run] for run in runs] for side, runs in costs.items()}
     path = write_result("export_cost", summary)

@@ -75,7 +75,9 @@ def measure(name: str, data: Data, folder: Path) -> Found:
     first = slice(FIDELITY_EXAMPLES)
     pairs = list(combinations(("int8 keras", "int8 onnx", "int8 tflite"), 2))
     agreement = {f"{a} / {b}": float(np.mean(classes[a][first] == classes[b][first])) for a, b in pairs}
-    difference = {f"{a} / {b}": float(np.max(np.abs(answers[a][first] - answers[b][first]))) for a, b in pairs}
+    difference = {
+        f"{a} / {b}": float(np.max(np.abs(answers[a][first] - answers[b][first]))) for a, b in pairs
+    }
     heavy = {kind: heavy_ops(artifacts[kind]) for kind in ("int8 onnx", "int8 tflite")}
     counts = {kind: (sum(op.integer for op in ops), len(ops)) for kind, ops in heavy.items()}
     share = _bytes_share(files)
@@ -122,7 +124,11 @@ def _missed(
         integer, total = counts[f"int8 {kind}"]
         if integer < total or not total:
             missed.append(f"int8 {kind} of {name} runs {integer} of {total} heavy ops on integers")
-    missed += [f"{pair} of {name} agree on {value:.2%}" for pair, value in agreement.items() if value < LEAST_AGREEMENT]
+    missed += [
+        f"{pair} of {name} agree on {value:.2%}"
+        for pair, value in agreement.items()
+        if value < LEAST_AGREEMENT
+    ]
     return missed
 
 

@@ -54,7 +54,7 @@ def quantize_static_peer(float_file: Path, calibration: Data, out: Path) -> None
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(quantization.CalibrationDataReader):
         def __init__(self) -> None:
             self._batches: Iterator[Any] = iter(calibration.batches(100))
 
@@ -113,7 +113,9 @@ def missed(found: Found) -> list[str]:
     if found.model == "resnet8" and found.onnx_speedup.value < LEAST_ONNX_SPEEDUP:
         lines.append(f"int8 ONNX is {found.onnx_speedup.value:.2f} times as fast as float")
     if found.peer_ratio.value > LARGEST_PEER_RATIO:
-        lines.append(f"int8 ONNX of {found.model} takes {found.peer_ratio.value:.3f} of quantize_static's time")
+        lines.append(
+            f"int8 ONNX of {found.model} takes {found.peer_ratio.value:.3f} of quantize_static's time"
+        )
     return lines
 
 

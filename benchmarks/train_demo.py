@@ -41,7 +41,9 @@ def train(name: str, train_data: tuple[Any, Any], test_data: tuple[Any, Any], se
         0.0, steps - WARM_UP_STEPS, warmup_target=PEAK_LEARNING_RATE, warmup_steps=WARM_UP_STEPS
     )
     model.compile(
-        keras.optimizers.AdamW(rate, weight_decay=0.01), "sparse_categorical_crossentropy", metrics=["accuracy"]
+        keras.optimizers.AdamW(rate, weight_decay=0.01),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
     )
     held_out = (images[kept:], labels[kept:])
     model.fit(
@@ -73,7 +75,9 @@ def cut_sample(train_data: tuple[Any, Any], test_data: tuple[Any, Any], seed: in
 
 def main() -> None:
     """Train, cut, and write what came out beside the results."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=DEBIAN_FOLDER, help="folder with the IDX files")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--models", nargs="*", default=MODELS, choices=MODELS)

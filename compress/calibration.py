@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from slimedge.data import Data
 
 # What all observed tensors of one batch may take together.
-ACTIVATION_BUDGET_BYTES = 192 * 2**20
+ACTIVATION_BUDGET_BYTES = 256 * 2**20
 LARGEST_BATCH = 64
 
 Batch = Mapping[str, NDArray[Any]]
@@ -83,7 +83,7 @@ class Watch:
                 output_structure=list(tied),
                 input_structure=list(graph.inputs),
             )
-            model = to_model(probe.with_nodes(probe.nodes))
+            model = to_model(probe.with_nodes(probe.nodes), kept=False)
             self._model = keras.Model(model.inputs, model.outputs)
 
     def run(self, batch: Batch) -> list[NDArray[np.float32]]:

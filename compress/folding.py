@@ -58,6 +58,7 @@ def fold_batchnorm(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
             or before.output in graph.outputs
             or calls[before.layer] > 1
             or before.layer.config.get("activation") not in (None, "linear")
+            or not has_plain_weights(before.layer)
             or not _same_channels(before, node)
         ):
             continue
@@ -114,6 +115,12 @@ def batchnorm_affine(layer: Layer) -> Affine:
     return gain, offset
 
 
+def has_plain_weights(layer: Layer) -> bool:
+    """Whether a layer of a kind in `OUTPUT_AXES` has a float kernel, perhaps a bias, and no other weight."""
+    arrays = dict(layer.weights)
+    return "kernel" in arrays and arrays.keys() <= {"kernel", "bias"} and arrays["kernel"].dtype == np.float32
+
+
 def scale_outputs(layer: Layer, gain: NDArray[np.float64], offset: NDArray[np.float64]) -> Layer:
     """Give `layer` with each output channel multiplied by `gain` and moved by `offset`.
 
@@ -146,13 +153,19 @@ def _affine_of(node: Node) -> Affine | None:
     if layer.kind == "Rescaling":
         gain, offset = np.asarray(layer.config["scale"], float), np.asarray(layer.config["offset"], float)
     else:
+        axes = layer.config["axis"]
+        kept = {axis % rank for axis in ((axes,) if isinstance(axes, int) else axes or ())}
+        if not kept <= {rank - 1}:
+            return None
         mean, variance = _normalization_statistics(layer)
         spread = np.maximum(np.sqrt(variance), 1e-7)  # Keras' own floor (backend.epsilon)
         gain, offset = (spread, mean) if layer.config.get("invert") else (1 / spread, -mean / spread)
-    try:
-        return np.broadcast_to(gain.ravel(), (channels,)), np.broadcast_to(offset.ravel(), (channels,))
-    except ValueError:  # not per channel
-        return None
+    vectors = []
+    for array in (gain, offset):
+        if array.size not in (1, channels) or (array.ndim and array.shape[-1] != array.size):
+            return None  # not per channel
+        vectors.append(np.broadcast_to(array.ravel(), (channels,)))
+    return vectors[0], vectors[1]
 
 
 def _normalization_statistics(layer: Layer) -> Affine:

@@ -52,8 +52,9 @@ class Layer:
 
     @property
     def kind(self) -> str:
-        """The class name (`Conv2D`)."""
-        return self.type.__name__
+        """The class name (`Conv2D`); that of a class which is not Keras' own has its module before it."""
+        name, module = self.type.__name__, self.type.__module__
+        return name if module.partition(".")[0] in {"keras", "slimedge"} else f"{module}.{name}"
 
     @property
     def name(self) -> str:
@@ -64,9 +65,7 @@ class Layer:
         """Give the weight of that name, or None."""
         return next((array for weight, array in self.weights if weight == name), None)
 
-    def changed(
-        self, *, weights: Mapping[str, NDArray[Any]] | None = None, **config: Any
-    ) -> Layer:
+    def changed(self, *, weights: Mapping[str, NDArray[Any]] | None = None, **config: Any) -> Layer:
         """Give a copy with other settings, and with all weights replaced where they are given."""
         kept = self.weights if weights is None else tuple(weights.items())
         return Layer(self.type, {**self.config, **config}, kept)
@@ -180,7 +179,7 @@ class _Reader:
 
     def layer_of(self, operation: Any, prefix: str) -> Layer:
         if id(operation) not in self.layers:
-            config = operation.get_config()
+            config = _config_of(operation)
             name = config.get("name", operation.name)
             taken = {layer.name for layer in self.layers.values()}
             config["name"] = _fresh(f"{prefix}_{name}" if name in taken and prefix else name, taken)
@@ -202,13 +201,9 @@ class _Reader:
             operation = keras_node.operation
             args = keras.tree.map_structure(to_value, tuple(keras_node.arguments.args))
             kwargs = keras.tree.map_structure(to_value, dict(keras_node.arguments.kwargs))
-            if _is_functional(operation):
-                inner = self.read(
-                    list(operation.inputs),
-                    list(operation.outputs),
-                    _values_in((args, kwargs)),
-                    prefix=operation.name,
-                )
+            fed = _fed(operation, args, kwargs) if _is_functional(operation) else None
+            if fed is not None:
+                inner = self.read(list(operation.inputs), list(operation.outputs), fed, prefix=operation.name)
             else:
                 layer = self.layer_of(operation, prefix)
                 made = tuple(Value(tuple(t.shape), str(t.dtype)) for t in keras_node.outputs)
@@ -230,7 +225,8 @@ def from_model(model: keras.Model) -> Graph:
         Its calls as data. A layer of a nested model keeps its name unless another has it.
 
     Raises:
-        InputError: the model is subclassed or not built, so that its graph cannot be seen.
+        InputError: the model is subclassed or not built, so that its graph cannot be seen; or a layer has
+            no config.
     """
     import keras
 
@@ -260,14 +256,19 @@ def from_model(model: keras.Model) -> Graph:
     )
 
 
-def to_model(graph: Graph) -> keras.Model:
+def to_model(graph: Graph, *, kept: bool = True) -> keras.Model:
     """Make a new functional Keras model with the same names, structure and weights.
 
     Args:
         graph: any; the layer that makes a model output takes that output's name.
+        kept: whether the model is for the user; one that is only run for a moment does without the layers'
+            initializers, which would draw random numbers for weights that are replaced at once.
 
     Returns:
         A model that shares nothing with the one that the graph was read from.
+
+    Raises:
+        InputError: a layer cannot be made again from its config.
     """
     import keras
 
@@ -281,14 +282,25 @@ def to_model(graph: Graph) -> keras.Model:
         layer = node.layer
         operation = made.get(layer)
         if operation is None:
-            operation = layer.type.from_config({**layer.config, "name": renamed[layer]})  # type: ignore[attr-defined]
-            made[layer] = operation
+            plain = layer if kept else layer.changed(**_zero_initializers(layer))
+            operation = made[layer] = _made(plain, renamed[layer])
         outputs = operation(*fill(node.args), **fill(dict(node.kwargs)))
         tensors.update(zip(node.outputs, keras.tree.flatten(outputs), strict=True))
     for layer, operation in made.items():
         if layer.weights:
-            operation.set_weights([array for _, array in layer.weights])
-    return keras.Model(fill(graph.input_structure), fill(graph.output_structure), name=graph.name)
+            try:
+                operation.set_weights([array for _, array in layer.weights])
+            except ValueError as error:
+                raise _cannot_copy(layer.name, layer.kind, error) from error
+    model = keras.Model(fill(graph.input_structure), fill(graph.output_structure), name=graph.name)
+    for layer in model._flatten_layers():
+        if hasattr(layer, "finalize_state"):  # Normalization computes with a copy of its weights
+            layer.finalize_state()
+    return model
+
+
+def _zero_initializers(layer: Layer) -> dict[str, Any]:
+    return {name: "zeros" for name, value in layer.config.items() if name.endswith("_initializer") and value}
 
 
 def _layer_names(graph: Graph) -> dict[Layer, str]:
@@ -309,14 +321,62 @@ def _layer_names(graph: Graph) -> dict[Layer, str]:
     return names
 
 
+def _config_of(operation: Any) -> dict[str, Any]:
+    try:
+        return dict(operation.get_config())
+    except NotImplementedError as error:
+        raise _cannot_copy(operation.name, type(operation).__name__, error) from error
+
+
+def _made(layer: Layer, name: str) -> Any:
+    """A new Keras layer or operation from its config."""
+    try:
+        return layer.type.from_config({**layer.config, "name": name})  # type: ignore[attr-defined]
+    except (TypeError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        raise _cannot_copy(layer.name, layer.kind, error) from error
+
+
+def _cannot_copy(name: str, kind: str, error: Exception) -> InputError:
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return InputError(
+        f"layer '{name}' ({kind}) cannot be made again from its config ({reason[:200].rstrip('.')}); a Lambda is "
+        "better a registered layer class, and such a class needs a get_config with every argument of __init__."
+    )
+
+
 def _is_functional(operation: Any) -> bool:
+    """Whether an operation is a model whose whole computation is its graph of layers."""
     from keras import Model, Sequential
 
     if not isinstance(operation, Model):
         return False
+    caller = next(ancestor for ancestor in type(operation).__mro__ if "call" in vars(ancestor))
+    if not caller.__module__.startswith("keras."):
+        return False
     if isinstance(operation, Sequential):
         return bool(operation.built and operation.inputs)
-    return bool(getattr(operation, "_is_graph_network", False) or hasattr(operation, "_nodes_by_depth"))
+    return hasattr(operation, "_nodes_by_depth")
+
+
+def _fed(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Value] | None:
+    """Give what each input of a nested model gets, as Keras finds it; None where Keras would change it on the way."""
+    import keras
+
+    given = args[0] if args else kwargs.get("inputs")
+    wanted = input_structure(model)
+    if kwargs.get("mask") is not None or len(args) > 1:
+        return None
+    if isinstance(given, dict) and not isinstance(wanted, dict):
+        names = [tensor.name for tensor in model.inputs]
+        if not set(names) <= set(given):
+            return None
+        given = [given[name] for name in names]
+    fed = keras.tree.flatten(given)
+    fits = len(fed) == len(model.inputs) and all(
+        isinstance(value, Value) and len(value.shape) == len(tensor.shape) and value.dtype == tensor.dtype
+        for value, tensor in zip(fed, model.inputs, strict=False)
+    )
+    return fed if fits else None
 
 
 def _sorted_nodes(inputs: list[Any], outputs: list[Any]) -> list[Any]:

@@ -93,16 +93,19 @@ def _group(graph: Graph, roles: Mapping[Node, Role], left_float: Mapping[str, st
     consumers, producers = graph.consumers(), graph.producers()
     groups = _Groups()
     fixed: dict[Value, tuple[float, float]] = {}
+    joined = _joined_caps(graph, roles)
     requantized: list[tuple[Node, Value]] = []
 
     def hidden(value: Value) -> bool:
         """Whether a ReLU fused into the producer makes the only use of this value."""
         node, takers = producers.get(value), consumers.get(value, [])
         return (
-            node in roles
+            node is not None
+            and node in roles
             and node.layer.kind in FUSES_RELU
             and value not in graph.outputs
             and [roles.get(taker) for taker in takers] == [Role.RELU]
+            and takers[0] not in joined
         )
 
     for node in graph.nodes:
@@ -116,7 +119,8 @@ def _group(graph: Graph, roles: Mapping[Node, Role], left_float: Mapping[str, st
             fixed[node.output] = FIXED_RANGES[activation_of(node) or ""]
         elif role is Role.SAME_SCALE:
             inputs = list(dict.fromkeys(node.inputs))
-            if len(inputs) == 1 and inputs[0] in fixed:
+            known = {fixed.get(value) for value in inputs}
+            if len(known) == 1 and inputs[0] in fixed:
                 fixed[node.output] = fixed[inputs[0]]
                 continue
             for value in inputs:
@@ -137,3 +141,23 @@ def _group(graph: Graph, roles: Mapping[Node, Role], left_float: Mapping[str, st
         },
         left_float=dict(left_float),
     )
+
+
+def _joined_caps(graph: Graph, roles: Mapping[Node, Role]) -> set[Node]:
+    """ReLUs with a `max_value` of their own whose output shares a range with other tensors.
+
+    That range may end above the `max_value`, so the ReLU has to be computed.
+    """
+    made_by: dict[Value, Node] = {}
+    found = set()
+    for node in graph.nodes:
+        role = roles.get(node)
+        if role is Role.RELU and node.layer.config.get("max_value") not in (None, 6.0):
+            made_by[node.output] = node
+        elif role is Role.SAME_SCALE:
+            capped = [made_by[value] for value in node.inputs if value in made_by]
+            if len(set(node.inputs)) > 1:
+                found.update(capped)
+            elif capped:
+                made_by[node.output] = capped[0]
+    return found

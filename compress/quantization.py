@@ -13,10 +13,10 @@ from slimedge.artifact import Step
 from slimedge.compress.calibration import Watch, calibrate, layer_batches, signal_to_noise
 from slimedge.compress.folding import affine_to_depthwise, fold_batchnorm
 from slimedge.compress.graph import Graph, Layer, Node, Value, from_model, to_model
+from slimedge.compress.observers import OBSERVERS
 from slimedge.compress.placement import Placement, place
 from slimedge.compress.rules import Role, role_of
 from slimedge.compress.simplifying import split_activations, split_separable, split_swish, strip_training_only
-from slimedge.compress.observers import OBSERVERS
 from slimedge.errors import InputError
 from slimedge.keras_file import input_specs
 from slimedge.lineage import lineage_of, with_lineage
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 SCHEMES = Registry("scheme", {"static_wi8_ai8": "slimedge.compress.quantization:static_wi8_ai8"})
 
+# For the SQNR of each layer; a model so large that few examples fit into a batch has many numbers in each.
 SQNR_EXAMPLES = 64
+SQNR_BATCHES = 4
 # A bias is stored as int32 in units of input scale · kernel scale; two bits are kept as headroom.
 LARGEST_BIAS = 2**29
 
@@ -52,6 +54,7 @@ class Quantize:
     exclude: tuple[str, ...] = ()
 
     def __call__(self, model: keras.Model, data: Data, /) -> keras.Model:
+        """Quantize a model; see `quantize`."""
         return quantize(model, data, scheme=self.scheme, observer=self.observer, exclude=self.exclude)
 
 
@@ -94,7 +97,11 @@ def quantize(
             f"there is no layer '{unknown[0]}' to exclude in model '{model.name}'; "
             "`slimedge inspect` lists the layers."
         )
-    bound = data if data.is_bound else data.bind(input_specs(model), preprocessing=starts_with_preprocessing(model))
+    bound = (
+        data
+        if data.is_bound
+        else data.bind(input_specs(model), preprocessing=starts_with_preprocessing(model))
+    )
     quantized: keras.Model = method(
         model, bound, observer=observer, exclude=frozenset(exclude), progress=progress
     )
@@ -121,8 +128,7 @@ def static_wi8_ai8(
             "nothing was changed."
         )
     ranges = calibrate(graph, placement, data, observer=observer, progress=progress)
-    rounded = insert(graph, placement, ranges)
-    quantized = to_model(rounded)
+    quantized = to_model(insert(graph, placement, ranges))
     step = Step(
         "quantize",
         {
@@ -133,7 +139,7 @@ def static_wi8_ai8(
             "folded": list(folded),
             "removed": list(removed),
             "float_layers": dict(placement.left_float),
-            "layer_sqnr_db": layer_sqnr(graph, rounded, data),
+            "layer_sqnr_db": layer_sqnr(graph, insert(graph, placement, ranges, trainable=False), data),
         },
     )
     return with_lineage(quantized, (*lineage_of(model), step))
@@ -147,16 +153,18 @@ def simplify(graph: Graph) -> tuple[Graph, tuple[str, ...], tuple[str, ...]]:
     return affine_to_depthwise(graph), folded, removed
 
 
-def insert(graph: Graph, placement: Placement, ranges: Ranges) -> Graph:
+def insert(graph: Graph, placement: Placement, ranges: Ranges, *, trainable: bool = True) -> Graph:
     """Put the fake-quants of a placement into a graph.
 
     Args:
         graph: the one that was placed.
         placement: which values are rounded.
         ranges: lowest and highest real value by group.
+        trainable: keep float weights under a layer that rounds them at each call; else write the rounded weights
+            into plain layers, which compute the same, faster.
     """
     grids = {group: _grid(*bounds) for group, bounds in ranges.items()}
-    wrapped = _wrapped_kernels(graph, placement, grids)
+    wrapped = _rounded_kernels(graph, placement, grids, trainable=trainable)
     raw = {value: Value(value.shape, value.dtype) for value in placement.groups}
     names = {*(node.name for node in graph.nodes), *graph.input_names}
     nodes: list[Node] = []
@@ -170,7 +178,7 @@ def insert(graph: Graph, placement: Placement, ranges: Ranges) -> Graph:
         while name in names:
             name += "_"
         names.add(name)
-        config = {"name": name, "low": low, "high": high, "requantizes": again}
+        config = {"name": name, "low": low, "high": high, "requantizes": again, "dtype": "float32"}
         layer = Layer(FakeQuant, config, _range_weights(low, high))
         return Node(name, source, layer, (before,), {}, (after,))
 
@@ -187,19 +195,23 @@ def insert(graph: Graph, placement: Placement, ranges: Ranges) -> Graph:
         new = replace(node, layer=wrapped.get(node.layer, node.layer))
         if moved:
             new = _with_inputs(new, moved)
-        if node.output in raw:
-            new = replace(new, layer=_opened(new), outputs=(raw[node.output],))
-            group = placement.groups[node.output]
-            nodes += [new, rounding(node.source, raw[node.output], node.output, group, f"{node.name}_fq")]
-        else:
-            nodes.append(new)
+        rounded = [value for value in node.outputs if value in raw]
+        if rounded:
+            highest = grids[placement.groups[rounded[0]]][1]
+            outputs = tuple(raw.get(value, value) for value in node.outputs)
+            new = replace(new, layer=_opened(new, highest), outputs=outputs)
+        nodes.append(new)
+        for value in rounded:
+            group = placement.groups[value]
+            nodes.append(rounding(node.source, raw[value], value, group, f"{node.name}_fq"))
     renamed = {value: raw[value] for value in graph.inputs if value in raw}
-    structure = _with_structure(graph.input_structure, renamed)
     return replace(
         graph,
         nodes=tuple(nodes),
         inputs=tuple(renamed.get(value, value) for value in graph.inputs),
-        input_structure=structure,
+        outputs=tuple(renamed.get(value, value) for value in graph.outputs),
+        input_structure=_with_structure(graph.input_structure, renamed),
+        output_structure=_with_structure(graph.output_structure, renamed),
     )
 
 
@@ -215,11 +227,10 @@ def layer_sqnr(graph: Graph, rounded: Graph, data: Data) -> dict[str, float]:
     kept = {value for node in rounded.nodes for value in node.outputs}
     last = {name: value for name, value in last.items() if value in kept}
     exact, coarse = Watch(graph, list(last.values())), Watch(rounded, list(last.values()))
-    batches = layer_batches(data, exact.batch_size, SQNR_EXAMPLES)
+    limit = min(SQNR_EXAMPLES, SQNR_BATCHES * exact.batch_size)
+    batches = layer_batches(data, exact.batch_size, limit)
     levels = signal_to_noise((exact.run(batch), coarse.run(batch)) for batch in batches)
-    return {
-        name: round(level, 2) for name, level in zip(last, levels, strict=True) if np.isfinite(level)
-    }
+    return {name: round(level, 2) for name, level in zip(last, levels, strict=True) if np.isfinite(level)}
 
 
 def kernel_scale(
@@ -243,6 +254,11 @@ def kernel_scale(
     return np.asarray(scale if floor is None else np.maximum(scale, floor), np.float32)
 
 
+def on_grid(weight: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round a weight to its symmetric int8 grid, as `FakeQuantWeights` does."""
+    return np.asarray(np.clip(np.rint(weight / scale), -127, 127) * scale, np.float32)
+
+
 def snapped_bias(
     bias: NDArray[np.float32], input_scale: float, kernel_scale: NDArray[np.float32]
 ) -> NDArray[np.float32]:
@@ -259,8 +275,8 @@ def snapped_bias(
     return np.asarray(np.rint(bias / unit) * unit, np.float32)
 
 
-def _wrapped_kernels(
-    graph: Graph, placement: Placement, grids: Mapping[int, tuple[float, float, float]]
+def _rounded_kernels(
+    graph: Graph, placement: Placement, grids: Mapping[int, tuple[float, float, float]], *, trainable: bool
 ) -> dict[Layer, Layer]:
     import keras
 
@@ -281,8 +297,13 @@ def _wrapped_kernels(
             scales[f"{name}_scale"] = kernel_scale(kernel, kept, floor)
         if "bias" in weights and len(input_scales[layer]) == 1:
             weights["bias"] = snapped_bias(weights["bias"], input_scales[layer][0], scales["kernel_scale"])
+        if not trainable:
+            rounded = {name: on_grid(weights[name], scales[f"{name}_scale"]) for name in axes}
+            wrapped[layer] = layer.changed(weights={**weights, **rounded})
+            continue
         config: dict[str, Any] = {
             "name": layer.name,
+            "dtype": "float32",
             "layer": keras.saving.serialize_keras_object(inner),
             "axes": {name: list(kept) for name, kept in axes.items()},
         }
@@ -316,9 +337,10 @@ def _range_weights(low: float, high: float) -> tuple[tuple[str, NDArray[np.float
     return (("low", np.asarray(low, np.float32)), ("high", np.asarray(high, np.float32)))
 
 
-def _opened(node: Node) -> Layer:
-    """A ReLU with an unusual upper end needs none: the fake-quant behind it ends there."""
-    if role_of(node) is Role.RELU and node.layer.config.get("max_value") not in (None, 6.0):
+def _opened(node: Node, highest: float) -> Layer:
+    """A ReLU with an unusual upper end needs none where the fake-quant behind it ends at or below it."""
+    limit = node.layer.config.get("max_value")
+    if role_of(node) is Role.RELU and limit not in (None, 6.0) and highest <= float(limit) * (1 + 1e-6):
         return node.layer.changed(max_value=None)
     return node.layer
 

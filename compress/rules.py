@@ -9,8 +9,8 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Any
 
-from slimedge.compress.folding import OUTPUT_AXES
-from slimedge.compress.graph import Node
+from slimedge.compress.folding import OUTPUT_AXES, has_plain_weights
+from slimedge.compress.graph import Node, Value
 
 
 class Role(Enum):
@@ -56,6 +56,8 @@ SAME_SCALE = frozenset(
         "ZeroPadding2D",
     }
 )
+# Kinds that take several tensors; the operations of keras.ops have the same names, and may be given constants.
+MERGING = frozenset({"Add", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"})
 # Layers into which both runtimes fuse a ReLU that follows.
 FUSES_RELU = frozenset(
     {"Conv1D", "Conv2D", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Add", "Subtract", "Multiply"}
@@ -108,9 +110,17 @@ def _not_plain(node: Node) -> str | None:
         return f"it computes in {other}, only float32 is quantized"
     if len(node.outputs) != 1:
         return "it has several outputs"
-    if node.layer.kind in {"Add", "Subtract", "Multiply", "Maximum", "Minimum"} and len(node.inputs) < 2:
+    if node.layer.kind in MERGING and (len(node.inputs) < 2 or _has_constant(node)):
         return "one of its operands is a constant"
     return None
+
+
+def _has_constant(node: Node) -> bool:
+    import keras
+
+    return any(
+        hasattr(leaf, "shape") and not isinstance(leaf, Value) for leaf in keras.tree.flatten(node.args)
+    )
 
 
 def _weighted_role(node: Node) -> Role | str:
@@ -118,6 +128,6 @@ def _weighted_role(node: Node) -> Role | str:
         return "its activation could not be split off"
     if node.layer.config.get("data_format") == "channels_first":
         return "channels_first convolutions are not quantized; build the model channels_last"
-    if node.layer.config.get("lora_rank") or node.layer.weight("kernel") is None:
+    if node.layer.config.get("lora_rank") or not has_plain_weights(node.layer):
         return "its kernel is not a single plain weight"
     return Role.WEIGHTED

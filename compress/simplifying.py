@@ -73,20 +73,26 @@ ACTIVATED = frozenset(
 def strip_training_only(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
     """Remove dropout, noise and augmentation; give the graph and the names of the removed layers.
 
-    A removed layer that made a model output leaves its input as the output.
+    A removed layer that made a model output leaves its input as the output; one whose input cannot take
+    the output's name (a model input, another output, a shared layer's) stays.
     """
     replaced: dict[Value, Value] = {}
     removed: list[str] = []
     kept: list[Node] = []
+    producers, calls, named = graph.producers(), graph.calls(), set(graph.outputs)
     for node in graph.nodes:
-        if node.layer.kind in TRAINING_ONLY and len(node.inputs) == 1 and len(node.outputs) == 1:
-            if node.inputs[0] in graph.inputs and node.output in graph.outputs:
+        if node.layer.kind not in TRAINING_ONLY or len(node.inputs) != 1 or len(node.outputs) != 1:
+            kept.append(node)
+            continue
+        source = replaced.get(node.inputs[0], node.inputs[0])
+        if node.output in graph.outputs:
+            maker = producers.get(source)
+            if maker is None or source in named or calls[maker.layer] > 1 or len(maker.outputs) > 1:
                 kept.append(node)
                 continue
-            replaced[node.output] = node.inputs[0]
-            removed.append(node.source)
-        else:
-            kept.append(node)
+            named.add(source)
+        replaced[node.output] = source
+        removed.append(node.source)
     return graph.with_nodes(kept, replaced), tuple(dict.fromkeys(removed))
 
 
@@ -103,7 +109,7 @@ def split_activations(graph: Graph) -> Graph:
     replaced: dict[Value, Value] = {}
     for node in graph.nodes:
         activation = node.layer.config.get("activation")
-        if node.layer.kind not in ACTIVATED or activation in (None, "linear"):
+        if node.layer.kind not in ACTIVATED or activation in (None, "linear") or _has_own_weights(node.layer):
             nodes.append(node)
             continue
         if node.layer not in linear:
@@ -133,7 +139,8 @@ def split_swish(graph: Graph) -> Graph:
     parts: dict[Layer, tuple[Layer, Layer]] = {}
     nodes: list[Node] = []
     for node in graph.nodes:
-        if node.layer.kind != "Activation" or node.layer.config.get("activation") not in {"silu", "swish"}:
+        activation = node.layer.config.get("activation")
+        if node.layer.kind != "Activation" or activation not in ("silu", "swish"):
             nodes.append(node)
             continue
         if node.layer not in parts:
@@ -210,6 +217,12 @@ def _separable_parts(graph: Graph, layer: Layer, layers: Any) -> tuple[Layer, La
         tuple(weights),
     )
     return depthwise, pointwise
+
+
+def _has_own_weights(layer: Layer) -> bool:
+    """Whether the activation is a layer with weights (PReLU), which are among those of the layer it is in."""
+    plain = {"kernel", "bias", "depthwise_kernel", "pointwise_kernel"}
+    return any(name not in plain for name, _ in layer.weights)
 
 
 def _required(layer: Layer, name: str) -> np.ndarray[Any, Any]:

@@ -15,6 +15,7 @@ from slimedge import notes
 from slimedge.artifact import Artifact, Format, Step
 from slimedge.artifact_file import read_artifact
 from slimedge.errors import InputError
+from slimedge.integers import INTEGERS, integers_for, isa_here
 from slimedge.isolation import DEFAULT_TIME_LIMIT_S, run_isolated
 from slimedge.lineage import lineage_of
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 EXPORTED = (Format.ONNX, Format.TFLITE)
 IO_TYPES = ("float32", "int8")
-INTEGERS = ("u8s8", "u8u8", "s8s8")
 
 
 def export_model(
@@ -34,7 +34,7 @@ def export_model(
     name: str | None = None,
     io: str = "float32",
     batch: int = 1,
-    integers: str = "u8s8",
+    integers: str | None = None,
     trust: bool = False,
     examples: Mapping[str, Any] | None = None,
     time_limit_s: float = DEFAULT_TIME_LIMIT_S,
@@ -53,8 +53,8 @@ def export_model(
         name: of the files, without ending; None for the model file's or the model's own.
         io: `float32`, or `int8` for integer inputs and outputs of a quantized model.
         batch: fixed batch of the TFLite file; ONNX takes any.
-        integers: types of the ONNX file's activations and kernels, with the same numbers in each:
-            `u8s8` (fast on x86 with VNNI, saturates without), `u8u8` (exact everywhere), `s8s8` (Arm).
+        integers: types of a quantized ONNX file's activations and kernels, one of
+            `slimedge.integers.INTEGERS`; None for the fastest exact one on this machine's CPU.
         trust: whether an `.h5` may be loaded.
         examples: arrays by input name, first axis the examples, on which file and model are compared; None
             for seeded random ones.
@@ -72,6 +72,8 @@ def export_model(
     """
     formats = [_format(item) for item in to]
     _check_option("io", io, IO_TYPES)
+    isa = isa_here()
+    integers = integers or integers_for(isa)
     _check_option("integers", integers, INTEGERS)
     if batch < 1:
         raise InputError(f"batch is {batch}, a TFLite file needs a fixed batch of 1 or more.")
@@ -83,8 +85,11 @@ def export_model(
             out = folder / f"{stem}.{target.value}"
             if progress is not None:
                 progress(out.name)
-            settings = {"to": target.value, "io": io}
-            settings |= {"integers": integers} if target is Format.ONNX else {"batch": batch}
+            settings: dict[str, Any] = {"to": target.value, "io": io}
+            if target is Format.TFLITE:
+                settings["batch"] = batch
+            elif any(step.name == "quantize" for step in lineage):
+                settings |= {"integers": integers, "isa": list(isa)}
             steps = (*lineage, Step("export", settings))
             run_isolated(
                 "slimedge.export.worker:convert",
@@ -144,9 +149,7 @@ def _custom_modules(model: keras.Model) -> list[str]:
     own = sorted(name for name in found if name.split(".")[0] not in {"keras", "slimedge"})
     if "__main__" in own:
         kind = next(
-            type(layer).__name__
-            for layer in model._flatten_layers()
-            if type(layer).__module__ == "__main__"
+            type(layer).__name__ for layer in model._flatten_layers() if type(layer).__module__ == "__main__"
         )
         raise InputError(
             f"layer class {kind} is defined in the running script, where a fresh process cannot import it; move it "
@@ -162,5 +165,6 @@ def _as_npz(examples: Mapping[str, Any] | None) -> Iterator[Path | None]:
         return
     with tempfile.TemporaryDirectory(prefix="slimedge-") as scratch:
         path = Path(scratch, "examples.npz")
-        np.savez(path, **{name: np.asarray(array) for name, array in examples.items()})
+        arrays: dict[str, Any] = {name: np.asarray(array) for name, array in examples.items()}
+        np.savez(path, **arrays)
         yield path

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, helper, numpy_helper
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 
 class OnnxGraph:

@@ -65,7 +65,7 @@ def _place(
     axis, vector = _per_axis(scale, channel)
     step = graph.add_constant(f"{tensor}_scale", vector)
     zero = graph.add_constant(f"{tensor}_zero", np.zeros(vector.shape, np.int8))
-    extra = {} if axis is None else {"axis": axis}
+    extra: dict[str, Any] = {} if axis is None else {"axis": axis}
     graph.insert_before(
         rest[0], helper.make_node("DequantizeLinear", [integers, step, zero], [tensor], tensor, **extra)
     )
@@ -92,17 +92,19 @@ def fuse_dense(graph: OnnxGraph) -> None:
     from onnx import shape_inference
 
     inferred = shape_inference.infer_shapes(graph.model).graph
-    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*inferred.value_info, *inferred.input)}
+    tensors = (*inferred.value_info, *inferred.input)
+    sizes = {v.name: tuple(size.dim_value for size in v.type.tensor_type.shape.dim) for v in tensors}
+    sizes |= {name: constant.shape for name, constant in graph.constants.items()}
     consumers = graph.consumers()
     gone = []
     for node in graph.nodes:
-        if node.op_type != "MatMul" or ranks.get(node.input[0]) != 2 or ranks.get(node.input[1]) != 2:
+        if node.op_type != "MatMul" or any(len(sizes.get(name, ())) != 2 for name in node.input):
             continue
         takers = consumers.get(node.output[0], [])
         node.op_type = "Gemm"
         if len(takers) == 1 and takers[0].op_type == "Add" and node.output[0] not in graph.outputs:
-            bias = next(name for name in takers[0].input if name != node.output[0])
-            if bias in graph.constants and graph.constants[bias].ndim == 1:
+            bias = next((name for name in takers[0].input if name != node.output[0]), "")
+            if bias in graph.constants and graph.constants[bias].shape == sizes.get(node.input[1], ())[1:]:
                 node.input.append(bias)
                 node.output[0] = takers[0].output[0]
                 gone.append(takers[0])
@@ -179,7 +181,7 @@ def quantize_biases(graph: OnnxGraph) -> None:
         name = f"{node.output[0]}_bias"
         inputs = [graph.add_constant(f"{name}_int32", integers), graph.add_constant(f"{name}_scale", scale)]
         inputs.append(graph.add_constant(f"{name}_zero", np.zeros(scale.shape, np.int32)))
-        extra = {"axis": 0} if scale.ndim else {}
+        extra: dict[str, Any] = {"axis": 0} if scale.ndim else {}
         graph.insert_before(node, helper.make_node("DequantizeLinear", inputs, [name], name, **extra))
         node.input[2] = name
 
@@ -276,15 +278,17 @@ def integer_io(graph: OnnxGraph) -> None:
     producers, consumers = graph.producers(), graph.consumers()
     for value in graph.model.graph.output:
         node = producers.get(value.name)
-        if node is None or node.op_type != "DequantizeLinear" or consumers.get(value.name):
-            continue
-        source = producers.get(node.input[0])
-        if source is None:
+        source = None if node is None else producers.get(node.input[0])
+        if node is None or node.op_type != "DequantizeLinear" or source is None:
             continue
         value.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(
             graph.constants[node.input[2]].dtype
         )
         inner = node.input[0]
-        graph.remove([node])
+        if value.name in consumers:  # it is used inside as well, as real numbers
+            node.output[0] = f"{value.name}/DequantizeLinear:out"
+            graph.redirect(value.name, node.output[0])
+        else:
+            graph.remove([node])
         source.output[0] = value.name
         graph.redirect(inner, value.name)

@@ -2,7 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+
+def with_constants(definition: Any, captures: Iterable[tuple[Any, Any]]) -> None:
+    """Write tensors that the traced Python code held (a Normalization's mean) as constants, in place.
+
+    Args:
+        definition: a GraphDef, where each is a placeholder.
+        captures: eager tensor and placeholder, as `FuncGraph.captures` gives them.
+    """
+    import tensorflow as tf
+
+    values = {placeholder.op.name: eager for eager, placeholder in captures}
+    for node in definition.node:
+        if node.name in values:
+            value = values[node.name]
+            node.op = "Const"
+            node.attr.clear()
+            node.attr["dtype"].type = value.dtype.as_datatype_enum
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value.numpy(), value.dtype))
+
+
+def inlined(definition: Any, ends: Sequence[str]) -> Any:
+    """Put each function's body where it is called: tf2onnx then sees a grouped convolution and an LSTM as one op.
+
+    Args:
+        definition: a GraphDef; its attributes change.
+        ends: names of its input and output tensors.
+
+    Returns:
+        A GraphDef in which only the bodies of loops are still functions.
+    """
+    from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+    from tensorflow.python.grappler import tf_optimizer
+
+    for function in definition.library.function:
+        for attribute in ("_noinline", "_XlaMustCompile"):  # Keras compiles grouped convolutions
+            function.attr.pop(attribute, None)
+    for nodes in (definition.node, *(function.node_def for function in definition.library.function)):
+        for node in nodes:
+            node.attr.pop("_XlaMustCompile", None)
+            if "_lower_using_switch_merge" in node.attr:  # else a loop comes apart into ops that ONNX has not
+                node.attr["_lower_using_switch_merge"].b = False
+    meta = meta_graph_pb2.MetaGraphDef(graph_def=definition)
+    meta.collection_def["train_op"].node_list.value.extend(ends)
+    config = config_pb2.ConfigProto()
+    options = config.graph_options.rewrite_options
+    options.optimizers.append("function")
+    options.min_graph_nodes = -1  # small graphs as well
+    return tf_optimizer.OptimizeGraph(config, meta)
 
 
 def without_erfc(definition: Any) -> None:

@@ -5,22 +5,19 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from slimedge import notes
 from slimedge.errors import ConversionError, InputError
-from slimedge.keras_file import output_specs
-from slimedge.export.tensorflow_graph import without_erfc
+from slimedge.export.tensorflow_graph import inlined, without_erfc
 from slimedge.export.tracing import Traced, Weight, quantized_layers, trace
+from slimedge.keras_file import input_specs, output_specs
 
 if TYPE_CHECKING:
     import keras
     from onnx import ModelProto
 
 OPSET = 17
-# Types of activations and kernels. The numbers are the same in all three; what differs is which instructions run them:
-# u8s8 is the fast pair on x86 with VNNI, but saturates without it; u8u8 is exact on every CPU; s8s8 suits Arm.
-INTEGERS = ("u8s8", "u8u8", "s8s8")
 # tf2onnx's handlers read small constants (paddings, biases); larger ones only pass through.
 LARGEST_CONSTANT = 4096
 # Protocol buffers end at 2 GiB.
@@ -39,7 +36,7 @@ def to_onnx(
     Args:
         model: built; a quantized one (with `FakeQuant` layers) becomes QDQ with int8 kernels, per-channel
             scales and int32 biases.
-        integers: types of activations and kernels, a name in `INTEGERS`.
+        integers: types of activations and kernels, one of `slimedge.integers.INTEGERS`.
         io: `float32`, or `int8` for integer inputs and outputs of a quantized model.
         metadata: JSON values for the file's `slimedge` property.
 
@@ -48,17 +45,24 @@ def to_onnx(
 
     Raises:
         ConversionError: tf2onnx cannot convert an op.
-        InputError: integer I/O of a float model, or a file over 2 GiB.
+        InputError: integer I/O of a float model, an input that is also an output, or a file over 2 GiB.
     """
     layers = {layer.name for layer in model._flatten_layers()}
     quantized = bool(quantized_layers(model))
     if io == "int8" and not quantized:
-        raise InputError(f"model '{model.name}' is float, so it has no int8 inputs; quantize it first or use float32.")
+        raise InputError(
+            f"model '{model.name}' is float, so it has no int8 inputs; quantize it first or use float32."
+        )
+    passed = {spec.name for spec in input_specs(model)} & {spec.name for spec in output_specs(model)}
+    if passed:
+        raise InputError(
+            f"output '{min(passed)}' of model '{model.name}' has the name of an input, and ONNX has one name for "
+            "both; leave that output away, or make it with a layer of its own name (keras.layers.Identity)."
+        )
     traced = trace(model, batch=None, leave_out=_is_left_out)
     if sum(weight.value.nbytes for weight in traced.left_out.values()) > LARGEST_FILE_BYTES:
         raise InputError(f"model '{model.name}' is over ONNX's limit of 2 GiB for one file.")
-    made = traced.function.structured_outputs
-    outputs = {made[spec.name].name: spec.name for spec in output_specs(model)}
+    outputs = {traced.outputs[spec.name].name: spec.name for spec in output_specs(model)}
     return _lower(traced, layers, outputs, integers=integers, io=io, metadata=dict(metadata or {}))
 
 
@@ -108,7 +112,7 @@ def _lower(
     proto.doc_string = ""
     entry = proto.metadata_props.add()
     entry.key, entry.value = notes.KEY, json.dumps(metadata, separators=(",", ":"))
-    return proto
+    return cast("ModelProto", proto)
 
 
 def _grids(graph: Any, names: list[str], kind: str) -> dict[str, Any]:
@@ -136,10 +140,11 @@ def _convert(traced: Traced, outputs: Mapping[str, str]) -> ModelProto:
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
-    function = traced.function
-    definition = function.graph.as_graph_def(add_shapes=True)
+    definition = traced.definition
+    names = [tensor.name for tensor in traced.inputs]
+    if definition.library.function:
+        definition = inlined(definition, [*names, *outputs])
     without_erfc(definition)
-    names = [tensor.name for tensor in function.inputs]
     gc.collect()
     try:
         proto, _ = tf2onnx.convert.from_graph_def(
@@ -152,7 +157,7 @@ def _convert(traced: Traced, outputs: Mapping[str, str]) -> ModelProto:
             "replace the one named here or export to TFLite."
         ) from error
     _check_known(proto)
-    return proto
+    return cast("ModelProto", proto)
 
 
 def _check_known(proto: ModelProto) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from slimedge import notes
 from slimedge.errors import ConversionError, InputError
+from slimedge.export.tracing import Traced, quantized_layers, trace
 from slimedge.keras_file import output_specs
-from slimedge.export.tracing import quantized_layers, trace
 
 if TYPE_CHECKING:
     import keras
@@ -43,21 +43,22 @@ def to_tflite(
     """
     quantized = bool(quantized_layers(model))
     if io == "int8" and not quantized:
-        raise InputError(f"model '{model.name}' is float, so it has no int8 inputs; quantize it first or use float32.")
+        raise InputError(
+            f"model '{model.name}' is float, so it has no int8 inputs; quantize it first or use float32."
+        )
     layers = {layer.name for layer in model._flatten_layers()}
-    function = trace(model, batch=batch, requantizing=False).function
-    inputs = [tensor.name.removesuffix(":0") for tensor in function.inputs]
-    outputs = {tensor.name: name for name, tensor in function.structured_outputs.items()}
-    content = _convert(function, quantized=quantized)
-    order = [outputs[tensor.name] for tensor in function.outputs]
+    traced = trace(model, batch=batch, requantizing=False)
+    inputs = [tensor.name.removesuffix(":0") for tensor in traced.inputs]
+    outputs = list(traced.outputs)
+    content = _convert(traced, quantized=quantized)
     wanted = [spec.name for spec in output_specs(model)]
-    del function
+    del traced
     gc.collect()
-    names = _Names(inputs, order, wanted, layers)
+    names = _Names(inputs, outputs, wanted, layers)
     return finish(content, names, integer_io=io == "int8", metadata=dict(metadata or {}))
 
 
-def _convert(function: Any, *, quantized: bool) -> bytes:
+def _convert(traced: Traced, *, quantized: bool) -> bytes:
     import tensorflow as tf
     from tensorflow.lite.python import convert
 
@@ -65,9 +66,9 @@ def _convert(function: Any, *, quantized: bool) -> bytes:
     # the weights), so its own next step is called here, with what it passes on for Optimize.DEFAULT.
     try:
         converted = convert.convert_graphdef(
-            function.graph.as_graph_def(),
-            list(function.inputs),
-            list(function.outputs),
+            traced.definition,
+            list(traced.inputs),
+            list(traced.outputs.values()),
             enable_mlir_converter=True,
             inference_type=tf.int8 if quantized else tf.float32,
             inference_input_type=tf.float32,
@@ -158,7 +159,10 @@ def _drop_edges(model: Any, graph: Any, schema: Any) -> None:
             gone.append(operator)
         elif kind == schema.BuiltinOperator.DEQUANTIZE and target in graph.outputs:
             graph.outputs = [source if int(index) == target else int(index) for index in graph.outputs]
-            gone.append(operator)
+            if not any(
+                target in other.inputs for other in graph.operators
+            ):  # a float operator may need it too
+                gone.append(operator)
     graph.operators = [operator for operator in graph.operators if operator not in gone]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from slimedge.export.tensorflow_graph import with_constants
 
 if TYPE_CHECKING:
     import keras
@@ -37,11 +39,15 @@ class Traced:
     """A traced model.
 
     Attributes:
-        function: concrete function from the model's inputs, and the left-out weights, to its outputs by name.
+        definition: GraphDef.
+        inputs: tensors of the model's inputs, then of the left-out weights.
+        outputs: tensor of each output by its Keras name.
         left_out: placeholder name to the weight that belongs there.
     """
 
-    function: Any
+    definition: Any
+    inputs: Sequence[Any]
+    outputs: Mapping[str, Any]
     left_out: Mapping[str, Weight]
 
 
@@ -80,7 +86,7 @@ def trace(
         requantizing: see `slimedge.fake_quant.lowering`.
 
     Returns:
-        The function; its input names are the model's, its outputs are a dict by output name.
+        The graph; its inputs have the model's names.
     """
     import keras
     import tensorflow as tf
@@ -113,4 +119,7 @@ def trace(
     signature = [tf.TensorSpec((batch, *spec.shape[1:]), spec.dtype, name=spec.name) for spec in inputs]
     signature += [tf.TensorSpec(weights[key].value.shape, tf.float32, name=names[key]) for key in out]
     function = tf.function(run, autograph=False).get_concrete_function(*signature)
-    return Traced(function, {names[key]: weights[key] for key in out})
+    definition = function.graph.as_graph_def(add_shapes=True)
+    with_constants(definition, function.graph.captures)
+    given = function.inputs[: len(signature)]
+    return Traced(definition, given, function.structured_outputs, {names[key]: weights[key] for key in out})

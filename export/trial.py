@@ -128,7 +128,7 @@ class TfliteTrial:
             experimental_op_resolver_type=plain,
         )
         interpreter.allocate_tensors()
-        made = {int(index) for op in interpreter._get_ops_details() for index in op["outputs"]}
+        made = {int(index) for op in interpreter._get_ops_details() for index in op["outputs"]}  # noqa: SLF001 - no public list of operators
         tensors: dict[str, Any] = {}
         for detail in interpreter.get_tensor_details():
             if detail["index"] in made:
@@ -161,7 +161,9 @@ def dequantize(array: NDArray[Any], grid: Mapping[str, Any]) -> NDArray[np.float
 
 def _grid(detail: Mapping[str, Any]) -> dict[str, Any] | None:
     scale, zero_point = detail["quantization"]
-    return {"scale": scale, "zero_point": zero_point, "dtype": np.dtype(detail["dtype"]).name} if scale else None
+    return (
+        {"scale": scale, "zero_point": zero_point, "dtype": np.dtype(detail["dtype"]).name} if scale else None
+    )
 
 
 def _as_integer(array: NDArray[Any], detail: Mapping[str, Any]) -> NDArray[Any]:

@@ -56,7 +56,9 @@ def fidelity(expected: Arrays, got: Arrays, steps: Mapping[str, float] | None = 
     for name, reference in expected.items():
         exact, other = reference.astype(np.float64), got[name].astype(np.float64)
         if exact.shape != other.shape:
-            raise CheckError(f"output '{name}' has shape {other.shape} in the file and {exact.shape} in Keras.")
+            raise CheckError(
+                f"output '{name}' has shape {other.shape} in the file and {exact.shape} in Keras."
+            )
         spread = float(np.ptp(exact)) or float(np.max(np.abs(exact))) or 1.0
         largest = float(np.max(np.abs(exact - other)))
         worst = max(worst, largest / spread)
@@ -118,7 +120,7 @@ def first_difference(
             other = np.moveaxis(other, 1, -1) if other.ndim == reference.ndim else other
             other = other.reshape(reference.shape)
         if not is_close(fidelity({name: reference}, {name: other}), quantized=quantized):
-            return name
+            return str(name)
     return None
 
 

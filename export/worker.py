@@ -128,6 +128,7 @@ def _check_operators(proto: Any) -> None:
 
 
 def keras_outputs(network: keras.Model, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what Keras answers to examples by name, by output name."""
     import keras
 
     from slimedge.keras_file import input_specs, input_structure, output_specs

@@ -166,7 +166,9 @@ def shared_tower() -> keras.Model:
 
 @model
 def nested_twice() -> keras.Model:
-    inner = keras.Sequential([keras.Input((6, 6, 4)), layers.Conv2D(4, 3, padding="same"), layers.ReLU()], name="inner")
+    inner = keras.Sequential(
+        [keras.Input((6, 6, 4)), layers.Conv2D(4, 3, padding="same"), layers.ReLU()], name="inner"
+    )
     middle_in = keras.Input((6, 6, 4))
     middle = keras.Model(middle_in, layers.Conv2D(4, 1)(inner(middle_in)), name="middle")
     inputs = keras.Input((6, 6, 4))

@@ -10,11 +10,12 @@ from small_models import MODELS, examples
 
 from slimedge.compress.quantization import quantize
 from slimedge.data import Data
-from slimedge.export.to_onnx import INTEGERS, grids_of, to_onnx
+from slimedge.export.to_onnx import grids_of, to_onnx
 from slimedge.export.to_tflite import to_tflite
 from slimedge.export.trial import OnnxTrial, TfliteTrial, Trial
 from slimedge.export.verify import fidelity, is_close, output_steps
 from slimedge.export.worker import keras_outputs
+from slimedge.integers import INTEGERS
 from slimedge.keras_file import input_specs, output_specs
 
 
@@ -24,7 +25,10 @@ def onnx_trial(network: keras.Model, **settings: str) -> OnnxTrial:
     return OnnxTrial(proto.SerializeToString(), grids_of(proto))
 
 
-EXPORTERS = {"onnx": onnx_trial, "tflite": lambda network, **settings: TfliteTrial(to_tflite(network, **settings))}
+EXPORTERS = {
+    "onnx": onnx_trial,
+    "tflite": lambda network, **settings: TfliteTrial(to_tflite(network, **settings)),
+}
 
 
 @pytest.fixture(scope="module", params=list(MODELS))

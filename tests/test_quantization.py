@@ -109,7 +109,9 @@ def test_it_saves_loads_evaluates_and_trains(pair: tuple[keras.Model, keras.Mode
         np.testing.assert_array_equal(one, other)
     assert lineage_of(loaded)[-1].name == "quantize"
     loaded.compile("sgd", "mse")
-    given = keras.tree.pack_sequence_as(input_structure(loaded), [inputs[spec.name] for spec in input_specs(loaded)])
+    given = keras.tree.pack_sequence_as(
+        input_structure(loaded), [inputs[spec.name] for spec in input_specs(loaded)]
+    )
     target = keras.tree.pack_sequence_as(output_structure(loaded), [np.zeros_like(array) for array in before])
     loss = loaded.evaluate(given, target, verbose=0, return_dict=True)["loss"]
     kernel = next(layer for layer in loaded.layers if isinstance(layer, FakeQuantWeights)).layer.kernel
@@ -205,7 +207,8 @@ def test_kernel_scales_are_the_largest_weight_over_127() -> None:
 def test_a_snapped_bias_is_a_whole_number_of_accumulator_steps() -> None:
     bias = snapped_bias(np.array([0.1, -0.33], np.float32), 0.02, np.array([[0.5, 0.25]], np.float32))
     np.testing.assert_allclose(bias, [0.1, -0.33], atol=0.005)
-    np.testing.assert_allclose(bias / (0.02 * np.array([0.5, 0.25])), np.rint(bias / (0.02 * np.array([0.5, 0.25]))), atol=1e-4)
+    steps = bias / (0.02 * np.array([0.5, 0.25]))
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)
 
 
 def test_lineage_tells_what_was_calibrated_on() -> None:

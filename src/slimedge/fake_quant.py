@@ -124,7 +124,13 @@ class FakeQuant(keras.layers.Layer):
         """Settings; the range is that of now."""
         low = float(self.low.numpy()) if self.built else self.initial_low
         high = float(self.high.numpy()) if self.built else self.initial_high
-        return {**super().get_config(), "low": low, "high": high, "bits": self.bits, "requantizes": self.requantizes}
+        return {
+            **super().get_config(),
+            "low": low,
+            "high": high,
+            "bits": self.bits,
+            "requantizes": self.requantizes,
+        }
 
 
 @keras.saving.register_keras_serializable(package="slimedge")

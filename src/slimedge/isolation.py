@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def answer(request: Mapping[str, Any], path: str) -> None:
         outcome = {"error": type(error).__name__, "message": str(error)}
     except MemoryError:
         outcome = {"error": "MemoryError", "message": "it ran out of memory"}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a converter raises anything
         import traceback
 
         traceback.print_exc()
@@ -129,7 +130,11 @@ def answer(request: Mapping[str, Any], path: str) -> None:
 def _environment() -> dict[str, str]:
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "0"}
     # glibc gives big blocks back at once only with a fixed threshold; converters free many of them.
-    memory = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576"}
+    memory = {
+        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_MMAP_THRESHOLD_": "1048576",
+        "MALLOC_TRIM_THRESHOLD_": "1048576",
+    }
     return {**os.environ, **quiet, **memory, "KERAS_BACKEND": "tensorflow"}
 
 
@@ -159,21 +164,17 @@ def _tree_rss_bytes(pid: int) -> int:
     import psutil
 
     total = 0
-    try:
+    with suppress(psutil.Error):
         parent = psutil.Process(pid)
         for member in (parent, *parent.children(recursive=True)):
             total += int(member.memory_info().rss)
-    except psutil.Error:
-        pass
     return total
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End the process and whatever it started; it leads a session of its own."""
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
     process.wait()
 
 
@@ -183,7 +184,9 @@ def _read(returncode: int | None, answer_path: Path, log: Path, label: str) -> A
         if returncode is not None and returncode < 0:
             name = signal.Signals(-returncode).name
             raise ConversionError(f"{label} died of {name} in native code{tail}; nothing was written.")
-        raise ConversionError(f"{label} ended with status {returncode} and no result{tail}; nothing was written.")
+        raise ConversionError(
+            f"{label} ended with status {returncode} and no result{tail}; nothing was written."
+        )
     outcome = json.loads(answer_path.read_text())
     if "error" not in outcome:
         return outcome["result"]

@@ -42,6 +42,12 @@ def export(
             "--portable", help="ONNX integers that are exact on every CPU, and slower than the fastest."
         ),
     ] = False,
+    integers: Annotated[
+        str | None,
+        typer.Option(
+            "--integers", metavar="TYPES", help="u8s8, u8u8 or s8s8; by default what suits this CPU."
+        ),
+    ] = None,
     time_limit_s: Annotated[
         float, typer.Option("--time-limit", metavar="SECONDS", min=1, help="Longest time for one file.")
     ] = 3600.0,
@@ -63,7 +69,14 @@ def export(
     options.check_folder(folder, "--output")
     from slimedge.benchmarks.reporting import figures
     from slimedge.benchmarks.reporting.artifact import as_dict
+    from slimedge.errors import InputError
     from slimedge.export.exporting import export_model
+    from slimedge.integers import PORTABLE
+
+    if portable and integers not in (None, PORTABLE):
+        raise InputError(
+            f"--portable means --integers {PORTABLE}, and {integers} was given; leave one of them out."
+        )
 
     with on_terminal(quiet=quiet) as progress:
         artifacts = export_model(
@@ -73,7 +86,7 @@ def export(
             name=name,
             io=io,
             batch=batch,
-            integers="u8u8" if portable else "u8s8",
+            integers=PORTABLE if portable else integers,
             trust=trust,
             time_limit_s=time_limit_s,
             memory_limit_bytes=None if memory_limit_gb is None else round(memory_limit_gb * 1e9),
