@@ -2,9 +2,9 @@
 
 ResNet50 of keras.applications, without trained weights, at 224×224: 100 MB of weights. Ours are the commands that a
 user types (`slimedge export`, `slimedge quantize`, `slimedge export`); beside them, in the same run, the plain
-library calls that make the same four files: tf2onnx, `quantize_static` and the TFLite converter with the same 32 calibration
-images. Memory is that of the whole process tree: resident pages, those that processes share counted once (PSS). Exits 1
-where our peak is over 3 GB, or our time over theirs.
+library calls that make the same four files: tf2onnx, `quantize_static` and the TFLite converter with the same 32
+calibration images. Memory is that of the whole process tree: resident pages, those that processes share counted once
+(PSS). Exits 1 where our peak is over 3 GB, or our time over theirs.
 """
 
 from __future__ import annotations

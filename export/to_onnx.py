@@ -112,7 +112,7 @@ def _lower(
     proto.doc_string = ""
     entry = proto.metadata_props.add()
     entry.key, entry.value = notes.KEY, json.dumps(metadata, separators=(",", ":"))
-    return cast("ModelProto", proto)
+    return proto
 
 
 def _grids(graph: Any, names: list[str], kind: str) -> dict[str, Any]:
