@@ -1,5 +1,7 @@
 # make demo    make .venv, install the locked versions, show the whole story on a bundled model
 # make test    the same installation, then every check and test
+# make full-set | speed | aa | export-cost | train-demo   the measurements under benchmarks/, written to
+#              benchmarks/results; each exits 1 where one of its bars is missed. make measure runs all but the last.
 # make install only the installation;  make wheel  a wheel in dist/;  make clean  remove what make made
 #
 # PYTHON=/path/to/python chooses the interpreter; else the newest of python3.13 … python3.11, python3 that fits.
@@ -25,7 +27,7 @@ MADE := $(VENV)/.made
 LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
-.PHONY: help demo test install lint wheel clean
+.PHONY: help demo test install lint wheel clean measure full-set speed aa export-cost train-demo
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -42,6 +44,25 @@ lint: install
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict -p slimedge
 	$(BIN)/lint-imports
+
+measure: full-set speed aa export-cost
+
+full-set: install
+	$(BIN)/python -m slimedge.benchmarks.full_set
+
+speed: install
+	$(BIN)/python -m slimedge.benchmarks.speed
+
+# The demo's files: 30 and 100 µs an inference.
+aa: install
+	$(BIN)/slimedge demo --quiet --effort quick --output build/aa
+	$(BIN)/python -m slimedge.benchmarks.aa build/aa/resnet8_int8.tflite build/aa/resnet8.onnx
+
+export-cost: install
+	$(BIN)/python -m slimedge.benchmarks.export_cost --rounds 2
+
+train-demo: install
+	$(BIN)/python -m slimedge.benchmarks.train_demo
 
 install: $(LINKED)
 

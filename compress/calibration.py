@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from slimedge.compress.graph import Graph, Value, to_model
 from slimedge.compress.observers import OBSERVERS, Observer
 from slimedge.compress.placement import Placement
+from slimedge.errors import InputError
 
 if TYPE_CHECKING:
     from slimedge.data import Data
@@ -44,7 +45,7 @@ def calibrate(
         Lowest and highest real value by group; groups of a fixed range have that.
 
     Raises:
-        InputError: no such observer.
+        InputError: no such observer, or a layer that gave NaN or infinity.
     """
     make = OBSERVERS[observer]
     watched = [value for value, group in placement.groups.items() if group not in placement.fixed]
@@ -52,6 +53,7 @@ def calibrate(
     seen = Watch(graph, watched)
     for batch, _ in data.batches(seen.batch_size):
         for value, array in zip(watched, seen.run(batch), strict=True):
+            _check_finite(graph, value, array)
             observers[placement.groups[value]].update(array)
         if progress is not None:
             progress(len(next(iter(batch.values()))))
@@ -88,9 +90,12 @@ class Watch:
 
     def run(self, batch: Batch) -> list[NDArray[np.float32]]:
         """Give the arrays of the watched values for one batch of inputs by name."""
+        import keras
+
         feeds = [np.asarray(batch[name]) for name in self.names]
         # Called eagerly: compiling costs more than a few calibration batches, and every tail batch compiles again.
-        given = iter(self._model(feeds, training=False) if self._model is not None else [])
+        made = [] if self._model is None else self._model(feeds, training=False)
+        given = iter(keras.tree.flatten(made))  # one output comes without its list
         return [
             feeds[self._inputs[index]] if index in self._inputs else np.asarray(next(given))
             for index in range(self._count)
@@ -128,6 +133,18 @@ def layer_batches(data: Data, batch_size: int, limit: int) -> Iterator[Batch]:
             return
         yield {name: array[:left] for name, array in batch.items()}
         left -= len(next(iter(batch.values())))
+
+
+def _check_finite(graph: Graph, value: Value, array: NDArray[np.float32]) -> None:
+    # Both ends are finite only where everything between them is: NaN is the smallest and the largest of all.
+    if np.isfinite(array.min(initial=0)) and np.isfinite(array.max(initial=0)):
+        return
+    producer = graph.producers().get(value)
+    where = "an input" if producer is None else f"layer '{producer.source}'"
+    raise InputError(
+        f"{where} of model '{graph.name}' gave NaN or infinity in calibration; the float model needs finite values "
+        "before it can be quantized."
+    )
 
 
 def _batch_size(values: Sequence[Value]) -> int:

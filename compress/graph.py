@@ -179,6 +179,11 @@ class _Reader:
 
     def layer_of(self, operation: Any, prefix: str) -> Layer:
         if id(operation) not in self.layers:
+            if hasattr(operation, "save_assets"):
+                raise InputError(
+                    f"layer '{operation.name}' ({type(operation).__name__}) keeps a vocabulary that neither ONNX nor "
+                    "TFLite can hold; leave it out of the model, and give the model the numbers it makes."
+                )
             config = _config_of(operation)
             name = config.get("name", operation.name)
             taken = {layer.name for layer in self.layers.values()}

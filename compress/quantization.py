@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from slimedge.artifact import Step
 from slimedge.compress.calibration import Watch, calibrate, layer_batches, signal_to_noise
+from slimedge.compress.equivalence import check_same
 from slimedge.compress.folding import affine_to_depthwise, fold_batchnorm
 from slimedge.compress.graph import Graph, Layer, Node, Value, from_model, to_model
 from slimedge.compress.observers import OBSERVERS
@@ -87,6 +89,7 @@ def quantize(
     Raises:
         InputError: no such scheme, observer or layer; data that does not fit; a model without a
             functional graph, without a layer that can be quantized, or quantized before.
+        CheckError: a layer that computes something else when it is made again from its config and weights.
     """
     method = SCHEMES[scheme]
     OBSERVERS.check(observer)
@@ -120,6 +123,7 @@ def static_wi8_ai8(
     if any(type(layer).__name__ == "FakeQuant" for layer in model._flatten_layers()):
         raise InputError(f"model '{model.name}' is quantized already; quantize the float model instead.")
     graph, folded, removed = simplify(from_model(model))
+    check_same(model, graph, data)
     placement = place(graph, exclude=exclude)
     if not placement.kernels:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(placement.left_float.items())[:3])
@@ -184,7 +188,8 @@ def insert(graph: Graph, placement: Placement, ranges: Ranges, *, trainable: boo
 
     for value, name in zip(graph.inputs, graph.input_names, strict=True):
         if value in raw:
-            nodes.append(rounding(name, raw[value], value, placement.groups[value], f"{name}_fq"))
+            scope = re.sub(r"[^A-Za-z0-9_.]", "_", name)  # an input may be named as no TensorFlow scope can be
+            nodes.append(rounding(name, raw[value], value, placement.groups[value], f"{scope}_fq"))
     for node in graph.nodes:
         moved: dict[Value, Value] = {}
         for value in (value for taker, value in placement.requantized if taker is node):

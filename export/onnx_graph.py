@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 
 class OnnxGraph:
@@ -35,10 +35,10 @@ class OnnxGraph:
         return {tensor: node for node in self.nodes for tensor in node.output}
 
     def consumers(self) -> dict[str, list[NodeProto]]:
-        """Map each tensor to the nodes that take it; a model output is taken by nobody."""
+        """Map each tensor to the nodes that take it, in a loop's body as well; a model output is taken by nobody."""
         found: dict[str, list[NodeProto]] = {}
         for node in self.nodes:
-            for tensor in node.input:
+            for tensor in (*node.input, *captured(node)):
                 found.setdefault(tensor, []).append(node)
         return found
 
@@ -62,24 +62,53 @@ class OnnxGraph:
     def redirect(self, old: str, new: str) -> None:
         """Let everybody who takes `old` take `new`."""
         for node in self.nodes:
-            for index, tensor in enumerate(node.input):
-                if tensor == old:
-                    node.input[index] = new
+            rename_inputs(node, {old: new})
 
     def finish(self) -> ModelProto:
-        """Write nodes and the constants in use back into the model."""
-        used = {tensor for node in self.nodes for tensor in node.input} | set(self.outputs)
+        """Write nodes and the constants in use, in the order of their use, back into the model."""
+        used = dict.fromkeys(tensor for node in self.nodes for tensor in (*node.input, *captured(node)))
+        used |= dict.fromkeys(self.outputs)
         graph = self.model.graph
         del graph.node[:]
         del graph.initializer[:]
         del graph.value_info[:]
         graph.node.extend(self.nodes)
-        for name in [name for name in self.constants if name in used]:
+        for name in [name for name in used if name in self.constants]:
             graph.initializer.append(numpy_helper.from_array(self.constants.pop(name), name))
         kept = [value for value in graph.input if value.name in self.inputs]
         del graph.input[:]
         graph.input.extend(kept)
         return self.model
+
+
+def captured(node: NodeProto) -> list[str]:
+    """Give the tensors from outside that the bodies of a loop or condition take."""
+    found: dict[str, None] = {}
+    for body in _bodies(node):
+        own = _made_in(body)
+        taken = [tensor for inner in body.node for tensor in (*inner.input, *captured(inner))]
+        found |= dict.fromkeys(tensor for tensor in taken if tensor and tensor not in own)
+    return list(found)
+
+
+def rename_inputs(node: NodeProto, names: Mapping[str, str]) -> None:
+    """Let a node, and the bodies in it, take other tensors."""
+    for index, tensor in enumerate(node.input):
+        node.input[index] = names.get(tensor, tensor)
+    for body in _bodies(node):
+        own = _made_in(body)
+        outer = {old: new for old, new in names.items() if old not in own}
+        for inner in body.node:
+            rename_inputs(inner, outer)
+
+
+def _bodies(node: NodeProto) -> list[GraphProto]:
+    return [item.g for item in node.attribute if item.type == AttributeProto.GRAPH]
+
+
+def _made_in(body: GraphProto) -> set[str]:
+    names = {value.name for value in body.input} | {tensor.name for tensor in body.initializer}
+    return names | {tensor for node in body.node for tensor in node.output}
 
 
 def attribute(node: NodeProto, name: str, default: Any = None) -> Any:

@@ -7,19 +7,22 @@ from collections.abc import Collection, Mapping
 
 from onnx import NodeProto
 
-from slimedge.export.onnx_graph import OnnxGraph
+from slimedge.export.onnx_graph import OnnxGraph, rename_inputs
 
 
-def name_after_layers(graph: OnnxGraph, layers: Collection[str], outputs: Mapping[str, str]) -> None:
+def name_after_layers(
+    graph: OnnxGraph, layers: Collection[str], inputs: Mapping[str, str], outputs: Mapping[str, str]
+) -> None:
     """Name nodes and tensors `layer/Op`, outputs as Keras names them, and open dimensions `batch`.
 
     Args:
-        graph: changed in place; inputs carry their names with TensorFlow's `:0`.
+        graph: changed in place.
         layers: names of the Keras layers.
+        inputs: present tensor name to Keras input name.
         outputs: present tensor name to Keras output name.
     """
     known = set(layers)
-    final = {tensor: tensor.removesuffix(":0") for tensor in graph.inputs} | dict(outputs)
+    final = {**inputs, **outputs}
     taken = set(final.values())
     of_node = {id(node): _layer_of(node, known) for node in graph.nodes}
     _inherit(graph, of_node)
@@ -33,9 +36,9 @@ def name_after_layers(graph: OnnxGraph, layers: Collection[str], outputs: Mappin
             if tensor in graph.constants and tensor not in final:
                 final[tensor] = _free(f"{layer}/{_role(node, position)}", taken)
     for node in graph.nodes:
-        for names in (node.input, node.output):
-            for index, tensor in enumerate(names):
-                names[index] = final.get(tensor, tensor)
+        rename_inputs(node, final)
+        for index, tensor in enumerate(node.output):
+            node.output[index] = final.get(tensor, tensor)
     graph.constants = {final.get(name, name): value for name, value in graph.constants.items()}
     graph.inputs = [final[name] for name in graph.inputs]
     graph.outputs = [final[name] for name in graph.outputs]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from slimedge.errors import ConversionError
+
 
 def with_constants(definition: Any, captures: Iterable[tuple[Any, Any]]) -> None:
     """Write tensors that the traced Python code held (a Normalization's mean) as constants, in place.
@@ -12,6 +14,9 @@ def with_constants(definition: Any, captures: Iterable[tuple[Any, Any]]) -> None
     Args:
         definition: a GraphDef, where each is a placeholder.
         captures: eager tensor and placeholder, as `FuncGraph.captures` gives them.
+
+    Raises:
+        ConversionError: one of them is a table, not numbers.
     """
     import tensorflow as tf
 
@@ -19,6 +24,11 @@ def with_constants(definition: Any, captures: Iterable[tuple[Any, Any]]) -> None
     for node in definition.node:
         if node.name in values:
             value = values[node.name]
+            if value.dtype in (tf.resource, tf.variant):
+                raise ConversionError(
+                    f"the model holds a table or other state at {node.name} that no file of these formats can hold; "
+                    "leave StringLookup, TextVectorization and the like outside of the model."
+                )
             node.op = "Const"
             node.attr.clear()
             node.attr["dtype"].type = value.dtype.as_datatype_enum

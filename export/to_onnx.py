@@ -62,8 +62,10 @@ def to_onnx(
     traced = trace(model, batch=None, leave_out=_is_left_out)
     if sum(weight.value.nbytes for weight in traced.left_out.values()) > LARGEST_FILE_BYTES:
         raise InputError(f"model '{model.name}' is over ONNX's limit of 2 GiB for one file.")
+    # TensorFlow takes fewer characters in a name than Keras, so inputs go by position.
+    ends = {tensor.name: spec.name for tensor, spec in zip(traced.inputs, input_specs(model), strict=False)}
     outputs = {traced.outputs[spec.name].name: spec.name for spec in output_specs(model)}
-    return _lower(traced, layers, outputs, integers=integers, io=io, metadata=dict(metadata or {}))
+    return _lower(traced, layers, ends, outputs, integers=integers, io=io, metadata=dict(metadata or {}))
 
 
 def grids_of(proto: ModelProto) -> dict[str, Any]:
@@ -79,6 +81,7 @@ def _is_left_out(weight: Weight) -> bool:
 def _lower(
     traced: Traced,
     layers: set[str],
+    inputs: Mapping[str, str],
     outputs: Mapping[str, str],
     *,
     integers: str,
@@ -99,7 +102,7 @@ def _lower(
         lowering.signed_activations(graph)
     elif integers == "u8u8":
         lowering.unsigned_kernels(graph)
-    name_after_layers(graph, layers, outputs)
+    name_after_layers(graph, layers, inputs, outputs)
     metadata["inputs"], metadata["outputs"] = graph.inputs, list(outputs.values())
     metadata["grids"] = _grids(graph, graph.inputs, "QuantizeLinear") | _grids(
         graph, graph.outputs, "DequantizeLinear"

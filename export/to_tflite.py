@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from slimedge import notes
 from slimedge.errors import ConversionError, InputError
 from slimedge.export.tracing import Traced, quantized_layers, trace
-from slimedge.keras_file import output_specs
+from slimedge.keras_file import input_specs, output_specs
 
 if TYPE_CHECKING:
     import keras
@@ -48,9 +48,9 @@ def to_tflite(
         )
     layers = {layer.name for layer in model._flatten_layers()}
     traced = trace(model, batch=batch, requantizing=False)
-    inputs = [tensor.name.removesuffix(":0") for tensor in traced.inputs]
+    inputs = [spec.name for spec in input_specs(model)]
     outputs = list(traced.outputs)
-    content = _convert(traced, quantized=quantized)
+    content = _convert(traced, quantized=quantized, dtype=_other_dtype(model))
     wanted = [spec.name for spec in output_specs(model)]
     del traced
     gc.collect()
@@ -58,7 +58,15 @@ def to_tflite(
     return finish(content, names, integer_io=io == "int8", metadata=dict(metadata or {}))
 
 
-def _convert(traced: Traced, *, quantized: bool) -> bytes:
+def _other_dtype(model: keras.Model) -> str:
+    """Half a sentence on the first layer that does not compute in float32; empty where all do."""
+    for layer in model._flatten_layers():
+        if layer.compute_dtype in {"float16", "bfloat16", "float64"}:
+            return f" (layer '{layer.name}' computes in {layer.compute_dtype}, TFLite's operators in float32)"
+    return ""
+
+
+def _convert(traced: Traced, *, quantized: bool, dtype: str) -> bytes:
     import tensorflow as tf
     from tensorflow.lite.python import convert
 
@@ -77,7 +85,7 @@ def _convert(traced: Traced, *, quantized: bool) -> bytes:
         return bytes(converted)
     except Exception as error:  # the converter raises whatever MLIR reports
         raise ConversionError(
-            f"the TFLite converter could not convert the model: {_reason(str(error))}; replace that layer or "
+            f"the TFLite converter could not convert the model: {_reason(str(error))}{dtype}; replace that layer or "
             "export to ONNX."
         ) from error
 
@@ -87,6 +95,9 @@ def _reason(message: str) -> str:
     select = re.search(r"(?:Flex|Custom) ops?: ([^\n]+)", message)
     if select:
         return f"no built-in op for {select.group(1).strip()}"
+    illegal = re.search(r"\"([^\"]*)\"\]?\)?\)?: 'tf\.(\w+)' op is neither", message)
+    if illegal:
+        return f"no built-in op for {illegal.group(2)} in {illegal.group(1)}"
     lines = [line.partition("error:")[2].strip() for line in message.splitlines() if "error:" in line]
     lines = lines or [line.strip() for line in message.splitlines() if line.strip()]
     return lines[0][:300].rstrip(".") if lines else "no reason was given"

@@ -96,7 +96,7 @@ def trace(
 
     weights = weights_of(model)
     variables = {id(variable): variable for variable in model.variables}
-    names = {key: f"weight_{number}" for number, key in enumerate(weights)}
+    names = {key: f"slimedge_weight_{number}" for number, key in enumerate(weights)}
     out = [key for key, weight in weights.items() if leave_out is not None and leave_out(weight)]
     inputs = input_specs(model)
     outputs = output_specs(model)

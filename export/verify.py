@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slimedge.errors import CheckError
+from slimedge.artifact import TensorSpec
+from slimedge.errors import CheckError, InputError
 from slimedge.keras_file import input_specs, output_specs
 
 if TYPE_CHECKING:
@@ -54,20 +55,31 @@ def fidelity(expected: Arrays, got: Arrays, steps: Mapping[str, float] | None = 
     worst, signal, noise = 0.0, 0.0, 0.0
     counted: float | None = 0.0
     for name, reference in expected.items():
+        if name not in got:
+            raise CheckError(f"output '{name}' is missing in the file; it has {', '.join(sorted(got))}.")
         exact, other = reference.astype(np.float64), got[name].astype(np.float64)
         if exact.shape != other.shape:
             raise CheckError(
                 f"output '{name}' has shape {other.shape} in the file and {exact.shape} in Keras."
             )
-        spread = float(np.ptp(exact)) or float(np.max(np.abs(exact))) or 1.0
-        largest = float(np.max(np.abs(exact - other)))
+        finite, difference = exact[np.isfinite(exact)], _difference(exact, other)
+        spread = float(np.ptp(finite) or np.max(np.abs(finite)) or 1.0) if finite.size else 1.0
+        largest = float(np.max(difference))
         worst = max(worst, largest / spread)
         step = (steps or {}).get(name)
         counted = None if step is None or counted is None else max(counted, largest / step)
-        signal, noise = signal + float(np.sum(exact**2)), noise + float(np.sum((exact - other) ** 2))
+        signal, noise = signal + float(np.sum(finite**2)), noise + float(np.sum(difference**2))
     examples = len(next(iter(expected.values())))
     level = None if noise == 0 else float(10 * np.log10(max(signal, 1e-30) / noise))
     return Fidelity(examples, worst, level, counted)
+
+
+def _difference(exact: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Absolute differences: 0 between two NaN or equal infinities, infinite where only one is such a value."""
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(exact - other)
+    same = (exact == other) | (np.isnan(exact) & np.isnan(other))
+    return np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
 
 
 def is_close(measured: Fidelity, *, quantized: bool) -> bool:
@@ -107,10 +119,10 @@ def first_difference(
     """
     import keras
 
-    layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
-    probe = keras.Model(model.inputs, [layer.output for layer in layers])
-    values = probe.predict_on_batch([inputs[spec.name] for spec in input_specs(model)])
-    expected = dict(zip([layer.name for layer in layers], map(np.asarray, values), strict=True))
+    tensors = _tensors_of(model)
+    probe = keras.Model(model.inputs, list(tensors.values()))
+    values = keras.tree.flatten(probe.predict_on_batch([inputs[spec.name] for spec in input_specs(model)]))
+    expected = dict(zip(tensors, map(np.asarray, values), strict=True))
     found = inside(list(expected))
     for name, reference in expected.items():
         other = found.get(name)
@@ -124,17 +136,36 @@ def first_difference(
     return None
 
 
+def _tensors_of(model: keras.Model) -> dict[str, Any]:
+    """The first tensor that each layer gives in this model, by layer name, in the order of the calls."""
+    done: dict[str, Any] = {}
+    seen, stack = {id(tensor) for tensor in model.inputs}, [(tensor, False) for tensor in model.outputs]
+    while stack:
+        tensor, ready = stack.pop()
+        operation, index, _ = tensor._keras_history
+        if ready:
+            done.setdefault(operation.name, operation._inbound_nodes[index].output_tensors[0])
+        elif id(tensor) not in seen:
+            seen.add(id(tensor))
+            stack.append((tensor, True))
+            stack.extend((given, False) for given in operation._inbound_nodes[index].input_tensors)
+    return done
+
+
 def example_inputs(model: keras.Model, given: Arrays | None) -> dict[str, NDArray[Any]]:
     """Give a few examples: the caller's, else seeded random numbers inside each input's own range.
 
     A quantized input's range is that of its fake-quant; a float one gets a standard normal; integers 0 and 1.
+
+    Raises:
+        InputError: the caller's do not fit the model.
     """
     generator = np.random.default_rng(0)
     ranges = _input_ranges(model)
     examples = {}
     for spec in input_specs(model):
         if given is not None:
-            examples[spec.name] = np.asarray(given[spec.name][:EXAMPLES], spec.dtype)
+            examples[spec.name] = _checked(given, spec)
             continue
         shape = (EXAMPLES, *(size or 16 for size in spec.shape[1:]))
         if not np.issubdtype(np.dtype(spec.dtype), np.floating):
@@ -144,6 +175,22 @@ def example_inputs(model: keras.Model, given: Arrays | None) -> dict[str, NDArra
         else:
             examples[spec.name] = generator.standard_normal(shape).astype(spec.dtype)
     return examples
+
+
+def _checked(given: Arrays, spec: TensorSpec) -> NDArray[Any]:
+    if spec.name not in given:
+        raise InputError(f"the examples hold {', '.join(sorted(given))}, and no input '{spec.name}'; add it.")
+    array = given[spec.name]
+    wanted = spec.shape[1:]
+    fits = len(array.shape) == len(spec.shape) and all(
+        size in (None, held) for size, held in zip(wanted, array.shape[1:], strict=True)
+    )
+    if not fits or not len(array):
+        shape = ", ".join("any" if size is None else str(size) for size in wanted)
+        raise InputError(
+            f"the examples of input '{spec.name}' have shape {array.shape}; give one or more of shape ({shape})."
+        )
+    return np.asarray(array[:EXAMPLES], spec.dtype)
 
 
 def _input_ranges(model: keras.Model) -> dict[str, tuple[float, float]]:

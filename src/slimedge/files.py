@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from slimedge.errors import InputError
@@ -27,6 +28,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         InputError: the folder cannot be made or written, or the disk is full.
     """
     path = Path(path)
+    missing = [folder for folder in path.parents if not folder.exists()]
+    finished = False
     folder: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,8 +39,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        finished = True
     except OSError as error:
-        reason = error.strerror or str(error)
+        if folder is not None and not _is_about_writing(error, folder):
+            raise
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise InputError(
             f"could not write {path}: {reason.lower()}; nothing was left there, choose a folder that "
             "exists, may be written and has room."
@@ -45,6 +51,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+        if not finished:
+            for made in missing:
+                with suppress(OSError):
+                    made.rmdir()
+
+
+# Errors of a disk, whatever file was written; they come without a name from a write that has begun.
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+
+
+def _is_about_writing(error: OSError, folder: Path) -> bool:
+    """Whether the files in `folder` could not be written, rather than some other file be found or read."""
+    if error.errno in _OF_THE_DISK:
+        return True
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
+    return any(Path(name).is_relative_to(folder) for name in names)
 
 
 def sha256_of(path: Path) -> str:

@@ -80,9 +80,12 @@ def run_isolated(
     """
     limit = memory_limit_bytes or default_memory_limit_bytes()
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
-        request, answer, log = (Path(folder, name) for name in ("request.json", "answer.json", "log.txt"))
-        request.write_text(json.dumps({"target": target, "arguments": dict(arguments), "path": sys.path}))
+    with _scratch() as folder:
+        request, answer, log = (folder / name for name in ("request.json", "answer.json", "log.txt"))
+        with _full_disk_told():
+            request.write_text(
+                json.dumps({"target": target, "arguments": dict(arguments), "path": sys.path})
+            )
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 [sys.executable, "-c", _BOOT, str(request), str(answer)],
