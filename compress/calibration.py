@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # What all observed tensors of one batch may take together.
 ACTIVATION_BUDGET_BYTES = 256 * 2**20
 LARGEST_BATCH = 64
+# Taken for a height, width or length that the model leaves open.
+OPEN_SIZE = 256
 
 Batch = Mapping[str, NDArray[Any]]
 
@@ -148,5 +151,6 @@ def _check_finite(graph: Graph, value: Value, array: NDArray[np.float32]) -> Non
 
 
 def _batch_size(values: Sequence[Value]) -> int:
-    per_example = sum(4 * int(np.prod([size or 1 for size in value.shape[1:]])) for value in values)
+    sizes = ([OPEN_SIZE if size is None else size for size in value.shape[1:]] for value in values)
+    per_example = sum(4 * math.prod(size) for size in sizes)
     return int(np.clip(ACTIVATION_BUDGET_BYTES // max(per_example, 1), 1, LARGEST_BATCH))

@@ -80,7 +80,7 @@ def quantize(
         data: calibration examples, bound to the model's inputs or bindable to them; all are used.
         scheme: a name in `SCHEMES`.
         observer: how ranges are found: `minmax`, `moving_average` or `percentile`.
-        exclude: names of layers that stay float.
+        exclude: names of layers that stay float; that of a nested model stands for all in it.
         progress: told the number of examples after each calibration batch.
 
     Returns:
@@ -106,7 +106,7 @@ def quantize(
         else data.bind(input_specs(model), preprocessing=starts_with_preprocessing(model))
     )
     quantized: keras.Model = method(
-        model, bound, observer=observer, exclude=frozenset(exclude), progress=progress
+        model, bound, observer=observer, exclude=_with_nested(model, exclude), progress=progress
     )
     return quantized
 
@@ -188,7 +188,8 @@ def insert(graph: Graph, placement: Placement, ranges: Ranges, *, trainable: boo
 
     for value, name in zip(graph.inputs, graph.input_names, strict=True):
         if value in raw:
-            scope = re.sub(r"[^A-Za-z0-9_.]", "_", name)  # an input may be named as no TensorFlow scope can be
+            # An input may be named as no TensorFlow scope can be.
+            scope = re.sub(r"[^A-Za-z0-9_.]", "_", name)
             nodes.append(rounding(name, raw[value], value, placement.groups[value], f"{scope}_fq"))
     for node in graph.nodes:
         moved: dict[Value, Value] = {}
@@ -323,6 +324,16 @@ def _bias_floor(
         return None
     shape = [size if axis in axes else 1 for axis, size in enumerate(kernel.shape)]
     return np.asarray(np.abs(bias).reshape(shape) / (input_scale * LARGEST_BIAS), np.float64)
+
+
+def _with_nested(model: keras.Model, names: Collection[str]) -> frozenset[str]:
+    """Add the layers of each nested model that is named, by the names that they may have in the graph."""
+    found = set(names)
+    for layer in model._flatten_layers(include_self=False):
+        if layer.name in names and hasattr(layer, "_nodes_by_depth"):
+            inner = [member.name for member in layer._flatten_layers(include_self=False)]
+            found.update(inner, (f"{layer.name}_{name}" for name in inner))
+    return frozenset(found)
 
 
 def _grid(low: float, high: float) -> tuple[float, float, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from slimedge import notes
 from slimedge.artifact import Artifact, Format, Step
 from slimedge.artifact_file import read_artifact
 from slimedge.errors import InputError
+from slimedge.files import atomic_path, scratch_folder
 from slimedge.integers import INTEGERS, integers_for, isa_here
 from slimedge.isolation import DEFAULT_TIME_LIMIT_S, run_isolated
 from slimedge.lineage import lineage_of
@@ -29,7 +29,7 @@ IO_TYPES = ("float32", "int8")
 def export_model(
     model: keras.Model | Path | str,
     *,
-    to: Sequence[str] = ("onnx", "tflite"),
+    to: str | Sequence[str] = ("onnx", "tflite"),
     folder: Path | str = ".",
     name: str | None = None,
     io: str = "float32",
@@ -70,7 +70,7 @@ def export_model(
         ConversionError: a converter failed, died, or met a limit.
         CheckError: a file differs from Keras beyond tolerance.
     """
-    formats = [_format(item) for item in to]
+    formats = [_format(item) for item in ([to] if isinstance(to, str) else to)]
     _check_option("io", io, IO_TYPES)
     isa = isa_here()
     integers = integers or integers_for(isa)
@@ -91,24 +91,27 @@ def export_model(
             elif any(step.name == "quantize" for step in lineage):
                 settings |= {"integers": integers, "isa": list(isa)}
             steps = (*lineage, Step("export", settings))
-            run_isolated(
-                "slimedge.export.worker:convert",
-                {
-                    "model": str(path),
-                    "to": target.value,
-                    "out": str(out.absolute()),
-                    "io": io,
-                    "batch": batch,
-                    "integers": integers,
-                    "trust": trust,
-                    "examples": None if arrays is None else str(arrays),
-                    "modules": modules,
-                    "metadata": notes.to_dict(steps),
-                },
-                label=f"the export of {out.name}",
-                time_limit_s=time_limit_s,
-                memory_limit_bytes=memory_limit_bytes,
-            )
+            # The temporary file is this process's: the other one may be killed at any moment.
+            with atomic_path(out.absolute()) as temporary:
+                run_isolated(
+                    "slimedge.export.worker:convert",
+                    {
+                        "model": str(path),
+                        "to": target.value,
+                        "out": str(temporary),
+                        "name": out.name,
+                        "io": io,
+                        "batch": batch,
+                        "integers": integers,
+                        "trust": trust,
+                        "examples": None if arrays is None else str(arrays),
+                        "modules": modules,
+                        "metadata": notes.to_dict(steps),
+                    },
+                    label=f"the export of {out.name}",
+                    time_limit_s=time_limit_s,
+                    memory_limit_bytes=memory_limit_bytes,
+                )
             made.append(read_artifact(out))
     return tuple(made)
 
@@ -137,8 +140,8 @@ def _as_file(model: keras.Model | Path | str) -> Iterator[tuple[Path, tuple[Step
         return
     from slimedge.keras_file import save_model
 
-    with tempfile.TemporaryDirectory(prefix="slimedge-") as scratch:
-        path = Path(scratch, "model.keras")
+    with scratch_folder() as scratch:
+        path = scratch / "model.keras"
         save_model(model, path, lineage=lineage_of(model))
         yield path, lineage_of(model), _custom_modules(model)
 
@@ -163,8 +166,8 @@ def _as_npz(examples: Mapping[str, Any] | None) -> Iterator[Path | None]:
     if examples is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="slimedge-") as scratch:
-        path = Path(scratch, "examples.npz")
+    with scratch_folder() as scratch:
+        path = scratch / "examples.npz"
         arrays: dict[str, Any] = {name: np.asarray(array) for name, array in examples.items()}
         np.savez(path, **arrays)
         yield path

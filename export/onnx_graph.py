@@ -15,6 +15,13 @@ class OnnxGraph:
 
     Args:
         model: changed by `finish` only.
+
+    Attributes:
+        nodes: in order.
+        constants: by name.
+        layers: Keras layer of each weight that was filled in, by the tensor that it became.
+        inputs: names of the model's inputs.
+        outputs: names of the model's outputs.
     """
 
     def __init__(self, model: ModelProto) -> None:
@@ -23,6 +30,7 @@ class OnnxGraph:
         self.constants: dict[str, NDArray[Any]] = {
             tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer
         }
+        self.layers: dict[str, str] = {}
         self.inputs = [value.name for value in model.graph.input]
         self.outputs = [value.name for value in model.graph.output]
 

@@ -32,7 +32,8 @@ def fill_weights(graph: OnnxGraph, weights: Mapping[str, Weight]) -> None:
         if scale is not None:
             numbers = np.arange(scale.size, dtype=np.int32).reshape(scale.shape)
             channel = np.broadcast_to(numbers, weight.value.shape)
-        _place(graph, consumers, gone, tensor, weight.value, scale, channel)
+        for place in _place(graph, consumers, gone, tensor, weight.value, scale, channel):
+            graph.layers[place] = weight.layer.rpartition("/")[0]
     graph.remove(gone)
 
 
@@ -44,9 +45,10 @@ def _place(
     value: NDArray[Any],
     scale: NDArray[np.float32] | None,
     channel: NDArray[np.int32] | None,
-) -> None:
+) -> list[str]:
+    """Give the tensors that the weight became."""
     takers = consumers.get(tensor, [])
-    rest = []
+    rest, places = [], []
     for node in takers:
         new = moved(node, value, graph.constants) if node.input[0] == tensor else None
         if new is None:
@@ -55,12 +57,13 @@ def _place(
         # Each number's channel moves along with it: whatever the op does, it keeps its own scale.
         channels = None if channel is None else moved(node, channel, graph.constants)
         gone.append(node)
-        _place(graph, consumers, gone, node.output[0], new, scale, channels)
+        places += _place(graph, consumers, gone, node.output[0], new, scale, channels)
     if not rest:
-        return
+        return places
+    places.append(tensor)
     if scale is None or channel is None:
         graph.constants[tensor] = np.ascontiguousarray(value)
-        return
+        return places
     integers = graph.add_constant(f"{tensor}_int8", np.ascontiguousarray(value))
     axis, vector = _per_axis(scale, channel)
     step = graph.add_constant(f"{tensor}_scale", vector)
@@ -69,6 +72,7 @@ def _place(
     graph.insert_before(
         rest[0], helper.make_node("DequantizeLinear", [integers, step, zero], [tensor], tensor, **extra)
     )
+    return places
 
 
 def _per_axis(

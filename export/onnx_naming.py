@@ -24,7 +24,7 @@ def name_after_layers(
     known = set(layers)
     final = {**inputs, **outputs}
     taken = set(final.values())
-    of_node = {id(node): _layer_of(node, known) for node in graph.nodes}
+    of_node = {id(node): _layer_of(node, known, graph.layers) for node in graph.nodes}
     _inherit(graph, of_node)
     for node in graph.nodes:
         layer = of_node[id(node)] or "model"
@@ -58,7 +58,10 @@ def layer_of_scope(scope: str, layers: Collection[str]) -> str | None:
     return None
 
 
-def _layer_of(node: NodeProto, layers: Collection[str]) -> str | None:
+def _layer_of(node: NodeProto, layers: Collection[str], weights: Mapping[str, str]) -> str | None:
+    for tensor in (*node.input, *node.output):
+        if layer_of_scope(weights.get(tensor, ""), layers):
+            return layer_of_scope(weights[tensor], layers)
     for scope in (node.name, *node.output):
         found = layer_of_scope(scope, layers)
         if found:

@@ -75,7 +75,7 @@ def grids_of(proto: ModelProto) -> dict[str, Any]:
 
 
 def _is_left_out(weight: Weight) -> bool:
-    return weight.scale is not None or weight.value.size > LARGEST_CONSTANT
+    return weight.scale is not None or weight.value.ndim > 2 or weight.value.size > LARGEST_CONSTANT
 
 
 def _lower(

@@ -22,9 +22,9 @@ EXAMPLES = 8
 # A float file differs from Keras by the order of float32 sums only.
 FLOAT_TOLERANCE = 1e-3
 # A quantized file differs by rounding ties, each one step of an int8 grid that later layers carry on: either the
-# difference is small beside the signal, or (outputs near 0) it is a few steps.
-QUANTIZED_SQNR_DB = 20.0
-QUANTIZED_STEPS = 4.0
+# difference is small beside the signal, or (outputs near 0) it is one step.
+QUANTIZED_SQNR_DB = 30.0
+QUANTIZED_STEPS = 1.5
 
 
 @dataclass(frozen=True, slots=True)

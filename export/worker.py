@@ -21,7 +21,6 @@ from slimedge.export.verify import (
     is_close,
     output_steps,
 )
-from slimedge.files import atomic_path
 
 if TYPE_CHECKING:
     import keras
@@ -32,6 +31,7 @@ def convert(
     model: str,
     to: str,
     out: str,
+    name: str,
     io: str,
     batch: int,
     integers: str,
@@ -45,7 +45,8 @@ def convert(
     Args:
         model: path of a Keras file.
         to: a `Format`.
-        out: path of the new file; it appears only when every check has passed.
+        out: path of the new file, which is written when every check has passed.
+        name: of the file, for messages.
         io: `float32` or `int8`.
         batch: fixed batch of a TFLite file.
         integers: types of an ONNX file's activations and kernels.
@@ -73,13 +74,11 @@ def convert(
     inputs = example_inputs(network, given)
     expected = keras_outputs(network, inputs)
     quantized = any(type(layer).__name__ == "FakeQuant" for layer in network._flatten_layers())
-    with atomic_path(Path(out)) as temporary:
-        content, trial = _make(network, Format(to), io, batch, integers, metadata)
-        temporary.write_bytes(content)
-        del content
-        measured = fidelity(expected, trial.run(inputs), output_steps(network))
-        if not is_close(measured, quantized=quantized):
-            raise _parting(network, inputs, trial, measured, quantized, Path(out).name)
+    content, trial = _make(network, Format(to), io, batch, integers, metadata)
+    measured = fidelity(expected, trial.run(inputs), output_steps(network))
+    if not is_close(measured, quantized=quantized):
+        raise _parting(network, inputs, trial, measured, quantized, name)
+    Path(out).write_bytes(content)
     return {
         "examples": measured.examples,
         "max_error": measured.max_error,
@@ -148,9 +147,12 @@ def _parting(
     quantized: bool,
     name: str,
 ) -> CheckError:
-    layer = first_difference(
-        network, inputs, lambda layers: trial.inside(inputs, layers), quantized=quantized
-    )
+    try:
+        layer = first_difference(
+            network, inputs, lambda layers: trial.inside(inputs, layers), quantized=quantized
+        )
+    except Exception:  # noqa: BLE001 - where it parts is a help; that it parts has to be said anyway
+        layer = None
     where = f"from layer '{layer}' on" if layer else "at a layer that the file does not show"
     level = "" if measured.sqnr_db is None else f", SQNR {measured.sqnr_db:.1f} dB"
     return CheckError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import keras
@@ -29,6 +30,17 @@ def model(build: Callable[[], keras.Model]) -> Callable[[], keras.Model]:
 
     MODELS[build.__name__] = seeded
     return seeded
+
+
+@cache
+def float_and_int8(name: str) -> tuple[keras.Model, keras.Model]:
+    """Give a model and what quantizing it gives; made once, so leave both as they are."""
+    from slimedge.compress.quantization import quantize
+    from slimedge.data import Data
+    from slimedge.keras_file import input_specs
+
+    network = MODELS[name]()
+    return network, quantize(network, Data.load(examples(network)).bind(input_specs(network), checks="types"))
 
 
 def examples(network: keras.Model, count: int = 32, seed: int = 1) -> dict[str, Any]:

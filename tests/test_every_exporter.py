@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import keras
 import numpy as np
 import onnx
 import pytest
-from small_models import MODELS, examples
+from small_models import MODELS, NOT_IN_ONNX, examples, float_and_int8
 
-from slimedge.compress.quantization import quantize
-from slimedge.data import Data
+from slimedge.errors import InputError
 from slimedge.export.to_onnx import grids_of, to_onnx
 from slimedge.export.to_tflite import to_tflite
 from slimedge.export.trial import OnnxTrial, TfliteTrial, Trial
 from slimedge.export.verify import fidelity, is_close, output_steps
 from slimedge.export.worker import keras_outputs
 from slimedge.integers import INTEGERS
-from slimedge.keras_file import input_specs, output_specs
+from slimedge.keras_file import output_specs
 
 
+@cache
 def onnx_trial(network: keras.Model, **settings: str) -> OnnxTrial:
     proto = to_onnx(network, **settings)
     onnx.checker.check_model(proto, full_check=True)
@@ -33,8 +35,7 @@ EXPORTERS = {
 
 @pytest.fixture(scope="module", params=list(MODELS))
 def pair(request: pytest.FixtureRequest) -> tuple[keras.Model, keras.Model]:
-    network = MODELS[request.param]()
-    return network, quantize(network, Data.load(examples(network)).bind(input_specs(network), checks="types"))
+    return float_and_int8(request.param)
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)

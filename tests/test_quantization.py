@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from small_models import MODELS, examples
+from small_models import MODELS, examples, float_and_int8
 
 from slimedge.artifact import Step
 from slimedge.compress.folding import OUTPUT_AXES
@@ -38,9 +38,7 @@ def sqnr_db(exact: list[np.ndarray], other: list[np.ndarray]) -> float:
 
 @pytest.fixture(scope="session", params=list(MODELS))
 def pair(request: pytest.FixtureRequest) -> tuple[keras.Model, keras.Model]:
-    network = MODELS[request.param]()
-    data = Data.load(examples(network)).bind(input_specs(network), checks="types")
-    return network, quantize(network, data)
+    return float_and_int8(request.param)
 
 
 def test_a_rebuilt_graph_computes_what_the_model_computes(pair: tuple[keras.Model, keras.Model]) -> None:

@@ -57,15 +57,41 @@ def atomic_path(path: Path) -> Iterator[Path]:
                     made.rmdir()
 
 
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give a folder for temporary files, which is gone after the block.
+
+    Raises:
+        InputError: it cannot be made, or there is no more room in it.
+    """
+    folder: Path | None = None
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="slimedge-"))
+        yield folder
+    except OSError as error:
+        if folder is not None and not _is_about_writing(error, folder):
+            raise
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise InputError(
+            f"could not write temporary files{f' in {folder.parent}' if folder else ''}: {reason.lower()}; free some "
+            "room there, or set TMPDIR to another folder."
+        ) from error
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 # Errors of a disk, whatever file was written; they come without a name from a write that has begun.
-_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
 def _is_about_writing(error: OSError, folder: Path) -> bool:
     """Whether the files in `folder` could not be written, rather than some other file be found or read."""
-    if error.errno in _OF_THE_DISK:
+    if error.errno in DISK_ERRORS:
         return True
-    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
+    names = [
+        os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))
+    ]
     return any(Path(name).is_relative_to(folder) for name in names)
 
 

@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,6 +20,7 @@ from typing import Any
 
 import slimedge.errors
 from slimedge.errors import ConversionError, SlimedgeError
+from slimedge.files import DISK_ERRORS, atomic_path, scratch_folder
 
 POLL_S = 0.05
 DEFAULT_TIME_LIMIT_S = 3600.0
@@ -77,18 +77,17 @@ def run_isolated(
     Raises:
         SlimedgeError: whatever the function raised of this kind, as its own class.
         ConversionError: it raised anything else, ran out of time or memory, or died of a signal.
+        InputError: there is no room for temporary files.
+        OSError: the function found the disk full or broken.
     """
     limit = memory_limit_bytes or default_memory_limit_bytes()
     started = time.monotonic()
-    with _scratch() as folder:
+    with scratch_folder() as folder:
         request, answer, log = (folder / name for name in ("request.json", "answer.json", "log.txt"))
-        with _full_disk_told():
-            request.write_text(
-                json.dumps({"target": target, "arguments": dict(arguments), "path": sys.path})
-            )
+        request.write_text(json.dumps({"target": target, "arguments": dict(arguments), "path": sys.path}))
         with log.open("wb") as sink:
             process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, str(request), str(answer)],
+                [sys.executable, "-c", _BOOT, str(request), str(answer), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
@@ -107,9 +106,24 @@ _BOOT = """
 import json, sys
 request = json.load(open(sys.argv[1]))
 sys.path[:] = request["path"]
-from slimedge.isolation import answer
+from slimedge.isolation import answer, end_with_parent
+end_with_parent(int(sys.argv[3]))
 answer(request, sys.argv[2])
 """
+
+
+def end_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when the one that started it is gone, even where that was killed itself.
+
+    Args:
+        parent: its process id.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def answer(request: Mapping[str, Any], path: str) -> None:
@@ -119,6 +133,9 @@ def answer(request: Mapping[str, Any], path: str) -> None:
         outcome = {"result": getattr(importlib.import_module(module), name)(**request["arguments"])}
     except SlimedgeError as error:
         outcome = {"error": type(error).__name__, "message": str(error)}
+    except OSError as error:
+        text = f"{type(error).__name__}: {error}"
+        outcome = {"error": "OSError", "message": text[:400], "errno": error.errno}
     except MemoryError:
         outcome = {"error": "MemoryError", "message": "it ran out of memory"}
     except Exception as error:  # noqa: BLE001 - a converter raises anything
@@ -127,7 +144,8 @@ def answer(request: Mapping[str, Any], path: str) -> None:
         traceback.print_exc()
         first = next(iter(str(error).strip().splitlines()), "")
         outcome = {"error": type(error).__name__, "message": f"{type(error).__name__}: {first}"[:400]}
-    Path(path).write_text(json.dumps(outcome))
+    with atomic_path(Path(path)) as temporary:
+        temporary.write_text(json.dumps(outcome))
 
 
 def _environment() -> dict[str, str]:
@@ -185,6 +203,11 @@ def _read(returncode: int | None, answer_path: Path, log: Path, label: str) -> A
     if not answer_path.exists():
         tail = _last_line(log)
         if returncode is not None and returncode < 0:
+            if -returncode == signal.SIGKILL:
+                raise ConversionError(
+                    f"{label} was killed from outside{tail}, most likely by the system for want of memory; nothing "
+                    "was written."
+                )
             name = signal.Signals(-returncode).name
             raise ConversionError(f"{label} died of {name} in native code{tail}; nothing was written.")
         raise ConversionError(
@@ -193,6 +216,8 @@ def _read(returncode: int | None, answer_path: Path, log: Path, label: str) -> A
     outcome = json.loads(answer_path.read_text())
     if "error" not in outcome:
         return outcome["result"]
+    if outcome.get("errno") in DISK_ERRORS:
+        raise OSError(outcome["errno"], os.strerror(outcome["errno"]))
     kind = getattr(slimedge.errors, outcome["error"], None)
     if isinstance(kind, type) and issubclass(kind, SlimedgeError):
         raise kind(outcome["message"])

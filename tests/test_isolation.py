@@ -1,0 +1,99 @@
+"""A function in a fresh process: its result, its errors, its limits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from slimedge.errors import CheckError, ConversionError
+from slimedge.isolation import run_isolated
+
+
+def run(
+    name: str, *, time_limit_s: float = 60.0, memory_limit_bytes: int | None = None, **arguments: object
+) -> object:
+    return run_isolated(
+        f"isolated_functions:{name}",
+        arguments,
+        label="the work",
+        time_limit_s=time_limit_s,
+        memory_limit_bytes=memory_limit_bytes,
+    ).result
+
+
+def gone(pid: int) -> bool:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_the_result_comes_back_with_time_and_memory() -> None:
+    found = run_isolated("isolated_functions:add", {"a": 2, "b": 3}, label="adding")
+    assert found.result == 5
+    assert 0 < found.seconds < 60
+    assert found.peak_rss_bytes > 1_000_000
+
+
+def test_gpus_are_hidden() -> None:
+    assert run("environment") == {"CUDA_VISIBLE_DEVICES": "-1"}
+
+
+def test_our_own_error_keeps_its_class() -> None:
+    with pytest.raises(CheckError, match=r"^it differs\.$"):
+        run("refuse")
+
+
+def test_any_other_error_is_one_sentence() -> None:
+    with pytest.raises(
+        ConversionError, match=r"^the work failed: RuntimeError: the first line; nothing was written\.$"
+    ):
+        run("fail")
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
+def test_a_crash_in_native_code_names_the_signal(number: signal.Signals) -> None:
+    with pytest.raises(ConversionError, match=f"the work died of {number.name} in native code"):
+        run("die", number=int(number))
+
+
+def test_an_end_without_a_result_tells_the_last_words() -> None:
+    with pytest.raises(ConversionError, match=r"ended with status 3 and no result \(last words\)"):
+        run("leave")
+
+
+def test_the_time_limit_ends_the_process_and_its_children(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="was stopped after 2 s, its time limit"):
+        run("hang_with_a_child", time_limit_s=2.0, pid_file=str(tmp_path / "pid"))
+    assert gone(int((tmp_path / "pid").read_text()))
+
+
+def test_the_memory_limit_ends_the_process() -> None:
+    with pytest.raises(ConversionError, match=r"its limit is 0\.2 GiB; raise the limit"):
+        run("grow", megabytes=2000, memory_limit_bytes=200 * 2**20)
+
+
+def test_an_interrupt_ends_the_process_and_leaves_no_folder(tmp_path: Path) -> None:
+    script = (
+        "from slimedge.isolation import run_isolated\n"
+        f"run_isolated('isolated_functions:hang_with_a_child', {{'pid_file': {str(tmp_path / 'pid')!r}}}, label='x')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(tmp_path)}
+    parent = subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    parent.send_signal(signal.SIGINT)
+    assert parent.wait(20) != 0
+    assert gone(int((tmp_path / "pid").read_text()))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["pid"]
