@@ -136,6 +136,7 @@ def finish(content: bytes, names: _Names, *, integer_io: bool, metadata: dict[st
             "the TFLite converter swallowed an error and left a model without operators or outputs; "
             "report the model, or export to ONNX."
         )
+    _dequantize_strays(model, graph, schema)
     if integer_io:
         _drop_edges(model, graph, schema)
     _name_tensors(graph, inputs, outputs, names.layers)
@@ -155,6 +156,49 @@ def finish(content: bytes, names: _Names, *, integer_io: bool, metadata: dict[st
     builder = flatbuffers.Builder(len(content) + 2**16)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def _dequantize_strays(model: Any, graph: Any, schema: Any) -> None:
+    """Put a Dequantize where the converter left a float operator with an int8 input (an EinsumDense after an Add)."""
+    kinds, types = schema.BuiltinOperator, schema.TensorType
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    allowed = {kinds.DEQUANTIZE, kinds.CAST}
+    made = {int(index) for operator in graph.operators for index in operator.outputs}
+    as_float: dict[int, int] = {}
+    operators = []
+    for operator in graph.operators:
+        is_float = all(graph.tensors[index].type == types.FLOAT32 for index in operator.outputs)
+        for position, index in enumerate(map(int, operator.inputs)):
+            if codes[operator.opcodeIndex] in allowed or not is_float or index not in made:
+                continue
+            tensor = graph.tensors[index]
+            if tensor.type != types.INT8:
+                continue
+            if index not in as_float:
+                copy = schema.TensorT()
+                copy.name, copy.shape, copy.shapeSignature = tensor.name, tensor.shape, tensor.shapeSignature
+                copy.type, copy.buffer = types.FLOAT32, 0
+                graph.tensors.append(copy)
+                as_float[index] = len(graph.tensors) - 1
+                new = schema.OperatorT()
+                new.opcodeIndex = _opcode(model, codes, schema)
+                new.inputs, new.outputs = [index], [as_float[index]]
+                operators.append(new)
+            operator.inputs[position] = as_float[index]
+        operators.append(operator)
+    graph.operators = operators
+
+
+def _opcode(model: Any, codes: list[int], schema: Any) -> int:
+    """The index of Dequantize among a model's operators; it is added where it is missing."""
+    kind = schema.BuiltinOperator.DEQUANTIZE
+    if kind not in codes:
+        code = schema.OperatorCodeT()
+        code.builtinCode = code.deprecatedBuiltinCode = kind
+        code.version = 2  # the first with int8
+        model.operatorCodes.append(code)
+        codes.append(kind)
+    return codes.index(kind)
 
 
 def _drop_edges(model: Any, graph: Any, schema: Any) -> None:

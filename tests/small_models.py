@@ -44,13 +44,17 @@ def float_and_int8(name: str) -> tuple[keras.Model, keras.Model]:
 
 
 def examples(network: keras.Model, count: int = 32, seed: int = 1) -> dict[str, Any]:
-    """Give smooth seeded inputs in 0…1 by name."""
+    """Give smooth seeded inputs in 0…1 by name; integers are 0…9, and open sizes 12."""
     from slimedge.keras_file import input_specs
 
     generator = np.random.default_rng(seed)
     found = {}
     for spec in input_specs(network):
-        array = generator.random((count, *spec.shape[1:]), np.float32)
+        shape = (count, *(size or 12 for size in spec.shape[1:]))
+        if "int" in spec.dtype:
+            found[spec.name] = generator.integers(0, 10, shape).astype(spec.dtype)
+            continue
+        array = generator.random(shape, np.float32)
         for axis in range(1, max(1, array.ndim - 1)):
             array = (array + np.roll(array, 1, axis)) / 2
         found[spec.name] = array.astype(spec.dtype)
@@ -230,3 +234,118 @@ def dead_channels() -> keras.Model:
     kernel[..., 1] *= 1e-9
     pointwise.kernel.assign(kernel)
     return network
+
+
+@model
+def grouped_and_dilated() -> keras.Model:
+    x = inputs = keras.Input((13, 11, 4))
+    x = layers.Conv2D(8, 3, groups=2, padding="same", activation="relu", name="grouped")(x)
+    x = layers.Conv2D(6, 3, dilation_rate=(2, 1))(x)
+    x = layers.DepthwiseConv2D(3, dilation_rate=2, padding="same")(x)
+    x = layers.Conv2D(6, 2, strides=2, padding="valid", activation="relu")(x)
+    return keras.Model(inputs, layers.MaxPooling2D(2, padding="same", name="peaks")(x))
+
+
+@model
+def transposed() -> keras.Model:
+    signal, picture = keras.Input((9, 3), name="signal"), keras.Input((5, 4, 3), name="picture")
+    x = layers.Conv1DTranspose(5, 3, strides=2, padding="same", activation="relu")(signal)
+    x = layers.Conv1DTranspose(4, 4, strides=3, padding="valid", name="longer")(x)
+    y = layers.Conv2DTranspose(5, 3, strides=2, padding="valid", activation="relu")(picture)
+    y = layers.Conv2DTranspose(4, 3, padding="same", use_bias=False)(y)
+    y = layers.ReLU()(layers.BatchNormalization()(y))
+    return keras.Model([signal, picture], [x, layers.Conv2DTranspose(2, 4, strides=(2, 3), name="larger")(y)])
+
+
+@model
+def capped_relu_in_concat() -> keras.Model:
+    inputs = keras.Input((8, 8, 3))
+    capped = layers.ReLU(max_value=0.2)(layers.Conv2D(4, 3)(inputs))
+    capped = layers.MaxPooling2D()(capped)
+    other = layers.Conv2D(4, 4, strides=2)(inputs)
+    return keras.Model(inputs, layers.Concatenate(name="both")([capped, other]))
+
+
+@model
+def normalized() -> keras.Model:
+    generator = np.random.default_rng(0)
+    channels, rows = layers.Normalization(), layers.Normalization(axis=1)
+    channels.adapt(generator.normal(3, 2, (64, 6, 6, 3)).astype(np.float32) * np.float32([1, 2, 3]))
+    rows.adapt(
+        generator.normal(1, 2, (64, 6, 6)).astype(np.float32) + np.arange(6, dtype=np.float32)[:, None]
+    )
+    picture, table = keras.Input((6, 6, 3), name="picture"), keras.Input((6, 6), name="table")
+    x = layers.Conv2D(4, 3, name="seen")(channels(picture))
+    return keras.Model([picture, table], [x, layers.Conv1D(4, 3, name="read")(rows(table))])
+
+
+@model
+def nested_by_name() -> keras.Model:
+    p, q = keras.Input((4,), name="p"), keras.Input((4,), name="q")
+    inner = keras.Model([q, p], layers.Concatenate()([layers.Dense(3)(q), layers.Dense(2)(p)]), name="inner")
+    flat = keras.Input((5,))
+    squeezing = keras.Model(flat, layers.Dense(3)(flat), name="squeezing")
+    one, other = keras.Input((4,), name="one"), keras.Input((4,), name="other")
+    x = layers.Reshape((5, 1))(inner({"p": one, "q": other}))
+    return keras.Model([one, other], layers.Dense(2, name="end")(squeezing(x)))
+
+
+@model
+def activations_that_stay_float() -> keras.Model:
+    x = inputs = keras.Input((8, 8, 3))
+    x = layers.PReLU()(layers.Conv2D(6, 3)(x))
+    x = layers.ELU()(layers.Conv2D(6, 1)(x))
+    x = layers.Conv2D(4, 3, activation=layers.PReLU(shared_axes=[1, 2], alpha_initializer="normal"))(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.Conv2D(4, 1, activation=layers.LeakyReLU(0.3))(x)
+    x = layers.Conv2D(4, 1, activation="hard_silu")(x)
+    return keras.Model(inputs, layers.Softmax(axis=1, name="columns")(x))
+
+
+@model
+def outputs_everywhere() -> keras.Model:
+    inputs = keras.Input((8, 8, 3))
+    one = layers.Conv2D(4, 3, name="one")(inputs)
+    normed = layers.LayerNormalization(name="normed")(one)
+    two = layers.Conv2D(4, 1, name="two")(normed)
+    return keras.Model(inputs, {"b": two, "a": one, "c": layers.ReLU(name="positive")(two)})
+
+
+@model
+def arithmetic() -> keras.Model:
+    inputs = keras.Input((8, 8, 3))
+    x, y = layers.Conv2D(4, 3)(inputs), layers.Conv2D(4, 3, activation="relu")(inputs)
+    x = layers.Maximum()([x, y, x + 0.5])
+    x = layers.Average()([layers.Minimum()([x, y]), 2.0 * y, x])
+    x = layers.Concatenate()([x, x])
+    x = layers.Multiply()([x, x, layers.Add()([x, x])])
+    half, rest = keras.ops.split(x, 2, axis=-1)
+    return keras.Model(inputs, layers.Conv2D(2, 1, name="end")(half - rest / 2.0))
+
+
+@model
+def recurrent() -> keras.Model:
+    inputs = keras.Input((6, 5))
+    x = layers.Conv1D(6, 3, padding="same")(inputs)
+    x = layers.Bidirectional(layers.LSTM(4, return_sequences=True))(x)
+    x, state = layers.GRU(4, return_sequences=True, return_state=True, name="gru")(x)
+    return keras.Model(inputs, [layers.Dense(2, name="each")(x), layers.Dense(3, name="last")(state)])
+
+
+@model
+def any_size() -> keras.Model:
+    x = inputs = keras.Input((None, None, 3))
+    x = layers.Conv2D(4, 3, strides=2, padding="same", activation="relu")(x)
+    pooled = layers.GlobalAveragePooling2D()(x)
+    x = layers.Conv2D(2, 1, name="map")(layers.UpSampling2D()(x))
+    return keras.Model(inputs, [x, layers.Dense(2, name="class")(pooled)])
+
+
+@model
+def tokens() -> keras.Model:
+    inputs = keras.Input((12,), dtype="int32", name="my tokens")
+    x = layers.Embedding(20, 8, mask_zero=True)(inputs)
+    y = layers.GlobalMaxPooling1D()(layers.Conv1D(6, 3, activation="relu")(x))
+    x = layers.GlobalAveragePooling1D()(layers.Dense(6, activation="relu")(x))
+    x = layers.MultiHeadAttention(2, 4)(layers.Reshape((2, 6))(layers.Concatenate()([x, y])), x[:, None])
+    return keras.Model(inputs, layers.Dense(2, name="weight_1")(layers.TimeDistributed(layers.Dense(3))(x)))

@@ -1,0 +1,307 @@
+"""The documentation says what is so: its commands and code run, its links lead somewhere, its lists are complete.
+
+A block runs where `<!-- tested -->` stands above it. All of them share one folder, in the order of the documents; a
+command that two documents have runs once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import slimedge
+from slimedge import artifact_file, comparison, integers, measurement, readers
+from slimedge.artifact import Artifact
+from slimedge.benchmarks.judging import GoalOutcome
+from slimedge.cli.app import command
+from slimedge.compress import quantization, rules
+from slimedge.compress.observers import OBSERVERS
+from slimedge.export import verify
+from slimedge.runtime.backends import BACKENDS
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUNNABLE = [README, ROOT / "docs/tutorial.md"]
+REFERENCE = (ROOT / "docs/reference.md").read_text()
+RESULTS = ROOT / "benchmarks/results"
+FOLDERS = ("benchmarks", "compress", "export", "runtime", "src", "tests", "docs")
+
+
+def commands(shell):
+    """Give the commands of a shell block, continued lines joined."""
+    lines = (" ".join(line.split()) for line in shell.replace("\\\n", " ").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def snippets():
+    """Give language and code of everything that is marked, each once, in the order of the documents."""
+    found = {}
+    for document in RUNNABLE:
+        for language, code in re.findall(
+            r"^<!-- tested -->\n```(\w+)\n(.*?)^```$", document.read_text(), re.MULTILINE | re.DOTALL
+        ):
+            for piece in [code] if language == "python" else commands(code):
+                found.setdefault((language, piece), document.name)
+    return [
+        pytest.param(language, code, id=f"{name}: {code.split(chr(10))[0][:50]}")
+        for (language, code), name in found.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder to work in, where the bundled demo lies as it does in a clone."""
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "benchmarks").mkdir()
+    (folder / "benchmarks/demo").symlink_to(ROOT / "benchmarks/demo")
+    return folder
+
+
+@pytest.mark.parametrize(("language", "code"), snippets())
+def test_a_marked_block_runs(language, code, folder):
+    program = [sys.executable, "-c"] if language == "python" else ["bash", "-euo", "pipefail", "-c"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+    done = subprocess.run(
+        [*program, code],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def anchors(text):
+    """Give the anchors of a document's headings, as GitHub makes them."""
+    titles = re.findall(
+        r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
+    )
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_relative_link_leads_somewhere(document):
+    text = document.read_text()
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset|href)="([^"]+)"', text)
+    for link in links:
+        if re.match(r"[a-z]+:", link):
+            continue
+        target, _, anchor = link.partition("#")
+        path = document.parent / target if target else document
+        assert path.exists(), f"{document.name} links to {link}"
+        if anchor:
+            assert anchor in anchors(path.read_text()), f"{document.name} links to {link}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_path_of_the_repository_that_is_named_is_there(document):
+    named = re.findall(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]+)`", document.read_text())
+    made = [path for path in named if "NAME" not in path]
+    assert [path for path in made if not (ROOT / path).exists()] == []
+
+
+def test_the_reference_has_every_command_and_every_option():
+    for name, found in command().commands.items():
+        section = re.search(
+            rf"^### `slimedge {name}\b.*?(?=^### |^## |\Z)", REFERENCE, re.MULTILINE | re.DOTALL
+        )
+        assert section, name
+        shared = "".join(
+            REFERENCE.partition(heading)[2] for heading in ("## Commands\n", "### Options of the data\n")
+        )
+        text = section.group() + (shared if "options of the data" in section.group() else shared[:1200])
+        for option in (
+            option for parameter in found.params for option in parameter.opts if option.startswith("--")
+        ):
+            assert re.search(rf"`{option}\b", text), f"{option} of slimedge {name}"
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        comparison.Comparison,
+        comparison.Variant,
+        comparison.Accuracy,
+        comparison.AccuracyDelta,
+        comparison.Latency,
+        measurement.Environment,
+        GoalOutcome,
+        Artifact,
+    ],
+)
+def test_the_reference_has_every_field_of_the_json(described):
+    assert [field.name for field in fields(described) if f"`{field.name}`" not in REFERENCE] == []
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in slimedge.__all__ if inspect.isfunction(getattr(slimedge, name))]
+)
+def test_the_reference_has_every_parameter_of_a_function(name):
+    (signature,) = re.findall(rf"^{name}\((.*?)\) ->", REFERENCE, re.MULTILINE | re.DOTALL)
+    parameters = inspect.signature(getattr(slimedge, name)).parameters.values()
+    listed = re.findall(r"(\w+)(?==|,|$)", signature)
+    assert [
+        each.name for each in parameters if each.kind is not each.VAR_KEYWORD and each.name not in listed
+    ] == []
+
+
+def test_the_reference_has_every_registered_name():
+    names = [*OBSERVERS, *quantization.SCHEMES, *BACKENDS, *integers.INTEGERS, *artifact_file.READERS]
+    assert [name for name in names if f"`{name}" not in REFERENCE and f"`.{name}" not in REFERENCE] == []
+    assert len(readers.READERS) == 7  # the rows of the reference's table of data
+
+
+def test_the_reference_and_the_readme_have_every_kind_of_layer():
+    kinds = [*rules.KERNEL_AXES, *rules.ARITHMETIC, *rules.SAME_SCALE, *rules.FIXED_RANGES]
+    assert [
+        kind for kind in kinds if not re.search(rf"\b{kind}\b", REFERENCE.partition("## Layers on")[2])
+    ] == []
+    assert [kind for kind in rules.KERNEL_AXES if kind not in README.read_text()] == []
+
+
+def test_the_explanation_has_the_tolerances_of_an_export():
+    text = (ROOT / "docs/explanation.md").read_text()
+    assert f"within {verify.QUANTIZED_STEPS:g} steps" in text
+    assert f"Keras is {verify.QUANTIZED_SQNR_DB:g} dB or more" in text
+    assert verify.FLOAT_TOLERANCE == 1e-3  # "a thousandth"
+
+
+def percent(share):
+    return f"{100 * share:.2f} %"
+
+
+def table(caption, columns, *rows):
+    return "\n".join(
+        f"| {' | '.join(cells)} |"
+        for cells in ((caption, *columns), ("---", *["---:"] * len(columns)), *rows)
+    )
+
+
+NETS = {"resnet8": "ResNet-8", "depthwise_separable": "depthwise-separable net"}
+
+
+def full_set(found):
+    def row(what, value):
+        return (what, *(value(net) for net in found["nets"]))
+
+    def pair(net, key, one, other):
+        return net[key][f"{one} / {other}"]
+
+    return table(
+        f"Fashion-MNIST, all {found['nets'][0]['examples']:,} test images ([full_set.json]"
+        "(benchmarks/results/full_set.json))",
+        [NETS[net["model"]] for net in found["nets"]],
+        row("accuracy, float ONNX", lambda net: percent(net["accuracy"]["float onnx"])),
+        row("accuracy, float TFLite", lambda net: percent(net["accuracy"]["float tflite"])),
+        row("accuracy, int8 ONNX", lambda net: percent(net["accuracy"]["int8 onnx"])),
+        row("accuracy, int8 TFLite", lambda net: percent(net["accuracy"]["int8 tflite"])),
+        row("bytes of int8 over float, ONNX", lambda net: f"{net['bytes_share']['onnx']:.3f}"),
+        row("bytes of int8 over float, TFLite", lambda net: f"{net['bytes_share']['tflite']:.3f}"),
+        row("convolutions and dense layers on integers, ONNX", lambda net: of(net["heavy_ops"]["int8 onnx"])),
+        row(
+            "convolutions and dense layers on integers, TFLite",
+            lambda net: of(net["heavy_ops"]["int8 tflite"]),
+        ),
+        row(
+            "same class as the int8 Keras graph, 2,000 images, ONNX",
+            lambda net: percent(pair(net, "agreement", "int8 keras", "int8 onnx")),
+        ),
+        row(
+            "same class as the int8 Keras graph, 2,000 images, TFLite",
+            lambda net: percent(pair(net, "agreement", "int8 keras", "int8 tflite")),
+        ),
+        row(
+            "largest difference of a probability, Keras and ONNX",
+            lambda net: f"{pair(net, 'largest_difference', 'int8 keras', 'int8 onnx'):.3f}",
+        ),
+        row(
+            "largest difference of a probability, ONNX and TFLite",
+            lambda net: f"{pair(net, 'largest_difference', 'int8 onnx', 'int8 tflite'):.3f}",
+        ),
+    )
+
+
+def of(counts):
+    return f"{counts[0]} of {counts[1]}"
+
+
+def speed(found):
+    def row(what, value):
+        return (what, *(value(net) for net in found["nets"]))
+
+    def median(kind):
+        return lambda net: f"{net['median_us'][kind]:.1f} µs"
+
+    def ratio(key):
+        return lambda net: f"{net[key]['value']:.2f} ({net[key]['low']:.2f} to {net[key]['high']:.2f})"
+
+    vnni = "with" if found["vnni"] else "without"
+    return table(
+        f"median latency, one thread, {found['environment']['cpu']} {vnni} VNNI ([speed.json]"
+        "(benchmarks/results/speed.json))",
+        [NETS[net["model"]] for net in found["nets"]],
+        row("float ONNX, ONNX Runtime", median("float onnx")),
+        row("int8 ONNX, ONNX Runtime", median("int8 onnx")),
+        row("the same net through `quantize_static`, per channel, U8S8", median("quantize_static onnx")),
+        row("float TFLite, LiteRT", median("float tflite")),
+        row("int8 TFLite, LiteRT", median("int8 tflite")),
+        row("speedup of int8 ONNX over float ONNX", ratio("onnx_speedup")),
+        row("speedup of int8 TFLite over float TFLite", ratio("tflite_speedup")),
+        row("time of int8 ONNX over that of `quantize_static`'s file", ratio("peer_ratio")),
+    )
+
+
+def export_cost(found):
+    return table(
+        "ResNet50 at 224×224, float and int8, to both formats ([export_cost.json]"
+        "(benchmarks/results/export_cost.json))",
+        ["slimedge", "plain library calls"],
+        ("peak memory of the process tree", *(f"{found['peak_bytes'][side] / 1e9:.2f} GB" for side in SIDES)),
+        ("time", *(f"{found['seconds'][side]:.0f} s" for side in SIDES)),
+    )
+
+
+SIDES = ("ours", "plain")
+
+
+def train_demo(found):
+    return table(
+        "the bundled nets ([train_demo.json](benchmarks/results/train_demo.json))",
+        [NETS[name] for name in found],
+        ("parameters", *(f"{net['parameters']:,}" for net in found.values())),
+        ("epochs of training", *(f"{net['epochs']}" for net in found.values())),
+        ("accuracy on the test set", *(percent(net["accuracy"]["test"]) for net in found.values())),
+    )
+
+
+def aa(found):
+    def right(slowdown):
+        return [of((one["right"], one["of"])) for one in found["summary"] if one["slowdown"] == slowdown]
+
+    return table(
+        "verdicts that are right ([aa.json](benchmarks/results/aa.json))",
+        [one["file"] for one in found["summary"] if one["slowdown"] == 0],
+        ("a file against itself: `no difference`", *right(0)),
+        ("against itself, slowed by 10 % inside the agent: `worse`", *right(0.1)),
+    )
+
+
+TABLES = {table.__name__: table for table in (full_set, speed, export_cost, train_demo, aa)}
+
+
+@pytest.mark.parametrize("result", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_the_readme_quotes_what_was_measured(result):
+    quoted = TABLES[result.stem](json.loads(result.read_text()))
+    assert quoted in README.read_text(), f"in README.md, the table of {result.name} is now\n\n{quoted}\n"
