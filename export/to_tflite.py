@@ -168,7 +168,8 @@ def _dequantize_strays(model: Any, graph: Any, schema: Any) -> None:
     operators = []
     for operator in graph.operators:
         is_float = all(graph.tensors[index].type == types.FLOAT32 for index in operator.outputs)
-        for position, index in enumerate(map(int, operator.inputs)):
+        inputs = [int(index) for index in operator.inputs]
+        for position, index in enumerate(inputs):
             if codes[operator.opcodeIndex] in allowed or not is_float or index not in made:
                 continue
             tensor = graph.tensors[index]
@@ -184,7 +185,8 @@ def _dequantize_strays(model: Any, graph: Any, schema: Any) -> None:
                 new.opcodeIndex = _opcode(model, codes, schema)
                 new.inputs, new.outputs = [index], [as_float[index]]
                 operators.append(new)
-            operator.inputs[position] = as_float[index]
+            inputs[position] = as_float[index]
+        operator.inputs = inputs
         operators.append(operator)
     graph.operators = operators
 
