@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from slimedge.compress.graph import Graph, Value, to_model
 from slimedge.compress.observers import OBSERVERS, Observer
 from slimedge.compress.placement import Placement
+from slimedge.depth import any_depth
 from slimedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ class Watch:
                 input_structure=list(graph.inputs),
             )
             model = to_model(probe.with_nodes(probe.nodes), kept=False)
-            self._model = keras.Model(model.inputs, model.outputs)
+            with any_depth():
+                self._model = keras.Model(model.inputs, model.outputs)
 
     def run(self, batch: Batch) -> list[NDArray[np.float32]]:
         """Give the arrays of the watched values for one batch of inputs by name."""

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slimedge.depth import any_depth
 from slimedge.errors import InputError
-from slimedge.keras_file import input_specs, input_structure, output_specs, output_structure
+from slimedge.keras_file import input_specs, input_structure, output_specs, output_structure, settle
 
 if TYPE_CHECKING:
     import keras
@@ -240,6 +241,7 @@ def from_model(model: keras.Model) -> Graph:
             f"model '{model.name}' ({type(model).__name__}) has no functional graph to rewrite; build it from "
             "keras.Input (functional or Sequential with an Input), or wrap its call in keras.Model(inputs, outputs)."
         )
+    settle(model)
     given = [Value(tuple(tensor.shape), str(tensor.dtype)) for tensor in model.inputs]
     reader = _Reader()
     outputs = reader.read(list(model.inputs), list(model.outputs), given, prefix="")
@@ -297,7 +299,8 @@ def to_model(graph: Graph, *, kept: bool = True) -> keras.Model:
                 operation.set_weights([array for _, array in layer.weights])
             except ValueError as error:
                 raise _cannot_copy(layer.name, layer.kind, error) from error
-    model = keras.Model(fill(graph.input_structure), fill(graph.output_structure), name=graph.name)
+    with any_depth():
+        model = keras.Model(fill(graph.input_structure), fill(graph.output_structure), name=graph.name)
     for layer in model._flatten_layers():
         if hasattr(layer, "finalize_state"):  # Normalization computes with a copy of its weights
             layer.finalize_state()

@@ -69,6 +69,9 @@ ACTIVATED = frozenset(
     }
 )
 
+# Layers without weights that are also given as an activation: `Conv2D(activation=LeakyReLU(0.1))`.
+WEIGHTLESS = frozenset({"ELU", "LeakyReLU", "ReLU", "Softmax"})
+
 
 def strip_training_only(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
     """Remove dropout, noise and augmentation; give the graph and the names of the removed layers.
@@ -102,23 +105,19 @@ def split_activations(graph: Graph) -> Graph:
     A fused ReLU is recognized again where ranges are placed; any other activation needs a range
     between the two.
     """
-    import keras
-
     nodes: list[Node] = []
     linear: dict[Layer, tuple[Layer, Layer]] = {}
     replaced: dict[Value, Value] = {}
     for node in graph.nodes:
         activation = node.layer.config.get("activation")
-        if node.layer.kind not in ACTIVATED or activation in (None, "linear") or _has_own_weights(node.layer):
+        if node.layer.kind not in ACTIVATED or activation in (None, "linear") or _has_weights(activation):
             nodes.append(node)
             continue
         if node.layer not in linear:
             name = graph.fresh_name(f"{node.layer.name}_{_activation_name(activation)}")
             linear[node.layer] = (
                 node.layer.changed(activation="linear"),
-                Layer(
-                    keras.layers.Activation, {"name": name, "activation": activation, "dtype": _policy(node)}
-                ),
+                _activation(name, activation, _policy(node)),
             )
         first, second = linear[node.layer]
         middle, end = (
@@ -219,10 +218,22 @@ def _separable_parts(graph: Graph, layer: Layer, layers: Any) -> tuple[Layer, La
     return depthwise, pointwise
 
 
-def _has_own_weights(layer: Layer) -> bool:
-    """Whether the activation is a layer with weights (PReLU), which are among those of the layer it is in."""
-    plain = {"kernel", "bias", "depthwise_kernel", "pointwise_kernel"}
-    return any(name not in plain for name, _ in layer.weights)
+def _is_layer(activation: Any) -> bool:
+    return isinstance(activation, dict) and activation.get("class_name") != "function"
+
+
+def _has_weights(activation: Any) -> bool:
+    """Whether an activation is a layer that may have weights (PReLU), which then lie in the layer it is in."""
+    own = isinstance(activation, dict) and activation.get("module") != "keras.layers"
+    return _is_layer(activation) and (own or activation["class_name"] not in WEIGHTLESS)
+
+
+def _activation(name: str, activation: Any, policy: Any) -> Layer:
+    from keras import layers
+
+    if _is_layer(activation):
+        return Layer(getattr(layers, activation["class_name"]), {**activation["config"], "name": name})
+    return Layer(layers.Activation, {"name": name, "activation": activation, "dtype": policy})
 
 
 def _required(layer: Layer, name: str) -> np.ndarray[Any, Any]:

@@ -14,6 +14,7 @@ from slimedge import notes
 from slimedge.artifact import Artifact, Format, Step
 from slimedge.artifact_file import read_artifact
 from slimedge.errors import InputError
+from slimedge.export.exporters import EXPORTERS
 from slimedge.files import atomic_path, scratch_folder
 from slimedge.integers import INTEGERS, integers_for, isa_here
 from slimedge.isolation import DEFAULT_TIME_LIMIT_S, run_isolated
@@ -22,7 +23,6 @@ from slimedge.lineage import lineage_of
 if TYPE_CHECKING:
     import keras
 
-EXPORTED = (Format.ONNX, Format.TFLITE)
 IO_TYPES = ("float32", "int8")
 
 
@@ -70,7 +70,9 @@ def export_model(
         ConversionError: a converter failed, died, or met a limit.
         CheckError: a file differs from Keras beyond tolerance.
     """
-    formats = [_format(item) for item in ([to] if isinstance(to, str) else to)]
+    formats = [to] if isinstance(to, str) else list(to)
+    for item in formats:
+        EXPORTERS.check(item)
     _check_option("io", io, IO_TYPES)
     isa = isa_here()
     integers = integers or integers_for(isa)
@@ -82,11 +84,11 @@ def export_model(
     with _as_file(model) as (path, lineage, modules), _as_npz(examples) as arrays:
         stem = name or (Path(model).stem if isinstance(model, (str, Path)) else model.name)
         for target in formats:
-            out = folder / f"{stem}.{target.value}"
+            out = folder / f"{stem}.{target}"
             if progress is not None:
                 progress(out.name)
-            settings: dict[str, Any] = {"to": target.value, "io": io}
-            if target is Format.TFLITE:
+            settings: dict[str, Any] = {"to": target, "io": io}
+            if target == Format.TFLITE:
                 settings["batch"] = batch
             elif any(step.name == "quantize" for step in lineage):
                 settings |= {"integers": integers, "isa": list(isa)}
@@ -97,7 +99,7 @@ def export_model(
                     "slimedge.export.worker:convert",
                     {
                         "model": str(path),
-                        "to": target.value,
+                        "to": target,
                         "out": str(temporary),
                         "name": out.name,
                         "io": io,
@@ -114,16 +116,6 @@ def export_model(
                 )
             made.append(read_artifact(out))
     return tuple(made)
-
-
-def _format(text: str) -> Format:
-    try:
-        found = Format(text)
-    except ValueError:
-        found = Format.KERAS
-    if found not in EXPORTED:
-        raise InputError(f"cannot export to '{text}'; the formats are {', '.join(EXPORTED)}.")
-    return found
 
 
 def _check_option(option: str, given: str, allowed: Sequence[str]) -> None:

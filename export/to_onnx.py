@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from slimedge import notes
-from slimedge.errors import ConversionError, InputError
+from slimedge.errors import CheckError, ConversionError, InputError
+from slimedge.export.exporters import Settings
 from slimedge.export.tensorflow_graph import inlined, without_erfc
 from slimedge.export.tracing import Traced, Weight, quantized_layers, trace
+from slimedge.export.trial import OnnxTrial
 from slimedge.keras_file import input_specs, output_specs
 
 if TYPE_CHECKING:
@@ -66,6 +68,31 @@ def to_onnx(
     ends = {tensor.name: spec.name for tensor, spec in zip(traced.inputs, input_specs(model), strict=False)}
     outputs = {traced.outputs[spec.name].name: spec.name for spec in output_specs(model)}
     return _lower(traced, layers, ends, outputs, integers=integers, io=io, metadata=dict(metadata or {}))
+
+
+def export_onnx(model: keras.Model, settings: Settings) -> tuple[bytes, OnnxTrial]:
+    """Make and check an ONNX file; see `slimedge.export.exporters.Exporter`.
+
+    Raises:
+        CheckError: the conversion left nothing, or ONNX's own checker refuses it.
+    """
+    import onnx
+
+    proto = to_onnx(model, integers=settings.integers, io=settings.io, metadata=settings.metadata)
+    if not proto.graph.node or not proto.graph.output:
+        raise CheckError("the ONNX conversion left a model without operators or outputs; it was not kept.")
+    grids = grids_of(proto)
+    content = proto.SerializeToString()
+    del proto
+    gc.collect()
+    try:
+        onnx.checker.check_model(content, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        first = next(iter(str(error).strip().splitlines()), "no reason was given")
+        raise CheckError(
+            f"ONNX's checker refuses the file ({first[:200].rstrip('.')}); it was not kept."
+        ) from error
+    return content, OnnxTrial(content, grids)
 
 
 def grids_of(proto: ModelProto) -> dict[str, Any]:

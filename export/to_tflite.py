@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from slimedge import notes
 from slimedge.errors import ConversionError, InputError
+from slimedge.export.exporters import Settings
 from slimedge.export.tracing import Traced, quantized_layers, trace
+from slimedge.export.trial import SIGNATURE, TfliteTrial
 from slimedge.keras_file import input_specs, output_specs
 
 if TYPE_CHECKING:
     import keras
-
-SIGNATURE = "serving_default"
 
 
 def to_tflite(
@@ -64,6 +64,12 @@ def _other_dtype(model: keras.Model) -> str:
         if layer.compute_dtype in {"float16", "bfloat16", "float64"}:
             return f" (layer '{layer.name}' computes in {layer.compute_dtype}, TFLite's operators in float32)"
     return ""
+
+
+def export_tflite(model: keras.Model, settings: Settings) -> tuple[bytes, TfliteTrial]:
+    """Make a TFLite file; see `slimedge.export.exporters.Exporter`."""
+    content = to_tflite(model, batch=settings.batch, io=settings.io, metadata=settings.metadata)
+    return content, TfliteTrial(content)
 
 
 def _convert(traced: Traced, *, quantized: bool, dtype: str) -> bytes:
@@ -168,7 +174,7 @@ def _dequantize_strays(model: Any, graph: Any, schema: Any) -> None:
     operators = []
     for operator in graph.operators:
         is_float = all(graph.tensors[index].type == types.FLOAT32 for index in operator.outputs)
-        inputs = [int(index) for index in operator.inputs]
+        inputs = [] if operator.inputs is None else [int(index) for index in operator.inputs]
         for position, index in enumerate(inputs):
             if codes[operator.opcodeIndex] in allowed or not is_float or index not in made:
                 continue

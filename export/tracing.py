@@ -92,8 +92,9 @@ def trace(
     import tensorflow as tf
 
     from slimedge.fake_quant import lowering
-    from slimedge.keras_file import input_specs, input_structure, output_specs
+    from slimedge.keras_file import input_specs, input_structure, output_specs, settle
 
+    settle(model)
     weights = weights_of(model)
     variables = {id(variable): variable for variable in model.variables}
     names = {key: f"slimedge_weight_{number}" for number, key in enumerate(weights)}

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from slimedge.export.to_tflite import SIGNATURE
+# The key of the one signature that an exported TFLite file has.
+SIGNATURE = "serving_default"
 
 Arrays = Mapping[str, NDArray[Any]]
 Grids = Mapping[str, Any]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slimedge.artifact import Format
-from slimedge.errors import CheckError, InputError
-from slimedge.export.trial import OnnxTrial, TfliteTrial, Trial
+from slimedge.errors import CheckError
+from slimedge.export.exporters import EXPORTERS, Settings
+from slimedge.export.trial import Trial
 from slimedge.export.verify import (
     Fidelity,
     example_inputs,
@@ -44,7 +43,7 @@ def convert(
 
     Args:
         model: path of a Keras file.
-        to: a `Format`.
+        to: a name in `slimedge.export.exporters.EXPORTERS`.
         out: path of the new file, which is written when every check has passed.
         name: of the file, for messages.
         io: `float32` or `int8`.
@@ -74,7 +73,8 @@ def convert(
     inputs = example_inputs(network, given)
     expected = keras_outputs(network, inputs)
     quantized = any(type(layer).__name__ == "FakeQuant" for layer in network._flatten_layers())
-    content, trial = _make(network, Format(to), io, batch, integers, metadata)
+    settings = Settings(io=io, batch=batch, integers=integers, metadata=metadata)
+    content, trial = EXPORTERS[to](network, settings)
     measured = fidelity(expected, trial.run(inputs), output_steps(network))
     if not is_close(measured, quantized=quantized):
         raise _parting(network, inputs, trial, measured, quantized, name)
@@ -95,35 +95,6 @@ def _with_raw_inputs(metadata: Mapping[str, Any], network: keras.Model) -> dict[
     if raw and lineage:
         lineage[-1]["settings"] = {**lineage[-1]["settings"], "raw_inputs": raw}
     return {**metadata, "lineage": lineage}
-
-
-def _make(
-    network: keras.Model, to: Format, io: str, batch: int, integers: str, metadata: Mapping[str, Any]
-) -> tuple[bytes, Trial]:
-    if to is Format.TFLITE:
-        from slimedge.export.to_tflite import to_tflite
-
-        content = to_tflite(network, batch=batch, io=io, metadata=metadata)
-        return content, TfliteTrial(content)
-    if to is Format.ONNX:
-        import onnx
-
-        from slimedge.export.to_onnx import grids_of, to_onnx
-
-        proto = to_onnx(network, integers=integers, io=io, metadata=metadata)
-        _check_operators(proto)
-        grids = grids_of(proto)
-        content = proto.SerializeToString()
-        del proto
-        gc.collect()
-        onnx.checker.check_model(content, full_check=True)
-        return content, OnnxTrial(content, grids)
-    raise InputError(f"cannot export to '{to}'; the formats are onnx and tflite.")
-
-
-def _check_operators(proto: Any) -> None:
-    if not proto.graph.node or not proto.graph.output:
-        raise CheckError("the ONNX conversion left a model without operators or outputs; it was not kept.")
 
 
 def keras_outputs(network: keras.Model, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,13 +6,11 @@ from functools import cache
 
 import keras
 import numpy as np
-import onnx
 import pytest
 from small_models import MODELS, examples, float_and_int8
 
-from slimedge.export.to_onnx import grids_of, to_onnx
-from slimedge.export.to_tflite import to_tflite
-from slimedge.export.trial import OnnxTrial, TfliteTrial, Trial
+from slimedge.export.exporters import EXPORTERS, Settings
+from slimedge.export.trial import Trial
 from slimedge.export.verify import fidelity, is_close, output_steps
 from slimedge.export.worker import keras_outputs
 from slimedge.integers import INTEGERS
@@ -20,20 +18,11 @@ from slimedge.keras_file import output_specs
 
 
 @cache
-def converted(network: keras.Model, io: str, integers: str) -> OnnxTrial:
-    proto = to_onnx(network, io=io, integers=integers)
-    onnx.checker.check_model(proto, full_check=True)
-    return OnnxTrial(proto.SerializeToString(), grids_of(proto))
-
-
-def onnx_trial(network: keras.Model, io: str = "float32", integers: str = "u8s8") -> OnnxTrial:
-    return converted(network, io, integers)
-
-
-EXPORTERS = {
-    "onnx": onnx_trial,
-    "tflite": lambda network, **settings: TfliteTrial(to_tflite(network, **settings)),
-}
+def trial_of(exporter: str, network: keras.Model, io: str = "float32", integers: str = "u8s8") -> Trial:
+    settings = Settings(io=io, batch=1, integers=integers, metadata={"lineage": []})
+    content, trial = EXPORTERS[exporter](network, settings)
+    assert content
+    return trial
 
 
 @pytest.fixture(scope="module", params=list(MODELS))
@@ -45,8 +34,7 @@ def pair(request: pytest.FixtureRequest) -> tuple[keras.Model, keras.Model]:
 def test_a_float_file_equals_keras(pair: tuple[keras.Model, keras.Model], exporter: str) -> None:
     network, _ = pair
     inputs = examples(network, count=3, seed=2)
-    trial: Trial = EXPORTERS[exporter](network)
-    got = trial.run(inputs)
+    got = trial_of(exporter, network).run(inputs)
     expected = keras_outputs(network, inputs)
     names = [spec.name for spec in output_specs(network)]
     assert list(got) == names if exporter == "onnx" else sorted(got) == sorted(names)
@@ -60,7 +48,7 @@ def test_a_quantized_file_equals_keras_but_for_rounding_ties(
 ) -> None:
     _, quantized = pair
     inputs = examples(quantized, count=16, seed=2)
-    got = EXPORTERS[exporter](quantized, io=io).run(inputs)
+    got = trial_of(exporter, quantized, io=io).run(inputs)
     measured = fidelity(keras_outputs(quantized, inputs), got, output_steps(quantized))
     assert is_close(measured, quantized=True)
     assert measured.sqnr_db is None or measured.sqnr_db > 30
@@ -72,7 +60,7 @@ def test_all_integer_types_of_onnx_give_the_same_numbers(
 ) -> None:
     _, quantized = pair
     inputs = examples(quantized, count=4, seed=2)
-    reference = onnx_trial(quantized).run(inputs)
+    reference = trial_of("onnx", quantized).run(inputs)
     steps = output_steps(quantized)
-    for name, array in onnx_trial(quantized, integers=integers).run(inputs).items():
+    for name, array in trial_of("onnx", quantized, integers=integers).run(inputs).items():
         assert np.max(np.abs(array - reference[name])) <= 1.01 * steps.get(name, 1e-3)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimedge import keras_archive, keras_config, notes
 from slimedge.artifact import Artifact, Format, Step, TensorSpec
+from slimedge.depth import any_depth
 from slimedge.errors import InputError
 from slimedge.files import atomic_path, sha256_of
 from slimedge.keras_archive import weights_summary
@@ -168,6 +169,19 @@ def output_structure(model: keras.Model) -> Any:
     return _structure(model, "output")
 
 
+def settle(model: keras.Model) -> None:
+    """Let Keras make the weights that it makes at a model's first call only: those of an activation that is a layer."""
+    import keras
+    import numpy as np
+
+    inner = [getattr(layer, "activation", None) for layer in model._flatten_layers()]
+    if all(activation.built for activation in inner if isinstance(activation, keras.layers.Layer)):
+        return
+    shapes = [[size or 1 for size in spec.shape] for spec in input_specs(model)]
+    zeros = [np.zeros(shape, spec.dtype) for shape, spec in zip(shapes, input_specs(model), strict=True)]
+    model(keras.tree.pack_sequence_as(input_structure(model), zeros), training=False)
+
+
 def _structure(model: keras.Model, which: str) -> Any:
     import keras
 
@@ -242,7 +256,7 @@ def _architecture(
 
     def rebuild() -> None:
         try:
-            with keras.StatelessScope(initialize_variables=False):
+            with any_depth(), keras.StatelessScope(initialize_variables=False):
                 done["model"] = keras.saving.deserialize_keras_object(config, safe_mode=True)
         except Exception as error:  # noqa: BLE001 - a hostile config makes Keras raise anything
             done["error"] = error
@@ -282,7 +296,8 @@ def _load(path: Path, *, compiled: bool, saved_by: Any = None) -> keras.Model:
     import keras
 
     try:
-        return keras.saving.load_model(path, compile=compiled, safe_mode=True)
+        with any_depth():
+            return keras.saving.load_model(path, compile=compiled, safe_mode=True)
     except Exception as error:
         if compiled:  # a loss or metric by a name that Keras does not know
             return _load(path, compiled=False, saved_by=saved_by)
