@@ -80,7 +80,8 @@ def _as_artifact(
 
 def _entries(named: Sequence[Sequence[tuple[str, Artifact]]], targets: Collection[str]) -> list[list[Entry]]:
     """Choose a target for every file, and a name that no other has."""
-    wanted = {name: parse_target(name) for name in targets}
+    # `cpu` is no backend: it is what every file runs on where nothing else is asked for.
+    wanted = {name: parse_target(name) for name in targets if name.strip().lower() != "cpu"}
     used: set[str] = set()
     taken: set[str] = set()
     entries: list[list[Entry]] = []

@@ -328,9 +328,11 @@ def _bias_floor(
 
 def _with_nested(model: keras.Model, names: Collection[str]) -> frozenset[str]:
     """Add the layers of each nested model that is named, by the names that they may have in the graph."""
+    import keras
+
     found = set(names)
     for layer in model._flatten_layers(include_self=False):
-        if layer.name in names and hasattr(layer, "_nodes_by_depth"):
+        if layer.name in names and isinstance(layer, keras.Model):
             inner = [member.name for member in layer._flatten_layers(include_self=False)]
             found.update(inner, (f"{layer.name}_{name}" for name in inner))
     return frozenset(found)

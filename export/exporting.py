@@ -128,7 +128,7 @@ def _as_file(model: keras.Model | Path | str) -> Iterator[tuple[Path, tuple[Step
     """Give a model's path, lineage and the modules of its custom layers; a model in memory is saved first."""
     if isinstance(model, (str, Path)):
         path = Path(model).absolute()
-        yield path, read_artifact(path).lineage if path.suffix == ".keras" else (), []
+        yield path, read_artifact(path).lineage if path.suffix == ".keras" else (), _registered_modules()
         return
     from slimedge.keras_file import save_model
 
@@ -136,6 +136,16 @@ def _as_file(model: keras.Model | Path | str) -> Iterator[tuple[Path, tuple[Step
         path = scratch / "model.keras"
         save_model(model, path, lineage=lineage_of(model))
         yield path, lineage_of(model), _custom_modules(model)
+
+
+def _registered_modules() -> list[str]:
+    """Modules whose classes this process has registered with Keras; a file's own classes are among them, if at all."""
+    if "keras" not in sys.modules:
+        return []
+    from keras.saving import get_custom_objects
+
+    found = {getattr(kind, "__module__", "") or "" for kind in get_custom_objects().values()}
+    return sorted(name for name in found if name.split(".")[0] not in {"", "__main__", "keras", "slimedge"})
 
 
 def _custom_modules(model: keras.Model) -> list[str]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, NDArray[Any]]
 
 EXAMPLES = 8
+# Of large inputs fewer: each example passes through as many more numbers.
+MOST_NUMBERS = 2**19
+FEWEST = 2
 # A float file differs from Keras by the order of float32 sums only.
 FLOAT_TOLERANCE = 1e-3
 # A quantized file differs by rounding ties, each one step of an int8 grid that later layers carry on: either the
@@ -71,7 +74,8 @@ def fidelity(expected: Arrays, got: Arrays, steps: Mapping[str, float] | None = 
         counted = None if step is None or counted is None else max(counted, largest / step)
         signal, noise = signal + float(np.sum(finite**2)), noise + float(np.sum(difference**2))
     examples = len(next(iter(expected.values())))
-    level = None if noise == 0 else float(10 * np.log10(max(signal, 1e-30) / noise))
+    with np.errstate(divide="ignore"):  # an infinite error is -inf dB
+        level = None if noise == 0 else float(10 * np.log10(max(signal, 1e-30) / noise))
     return Fidelity(examples, worst, level, counted)
 
 
@@ -164,12 +168,14 @@ def example_inputs(model: keras.Model, given: Arrays | None) -> dict[str, NDArra
     """
     generator = np.random.default_rng(0)
     ranges = _input_ranges(model)
+    sizes = [int(np.prod([size or 16 for size in spec.shape[1:]])) for spec in input_specs(model)]
+    count = int(np.clip(MOST_NUMBERS // max(*sizes, 1), FEWEST, EXAMPLES))
     examples = {}
     for spec in input_specs(model):
         if given is not None:
             examples[spec.name] = _checked(given, spec)
             continue
-        shape = (EXAMPLES, *(size or 16 for size in spec.shape[1:]))
+        shape = (count, *(size or 16 for size in spec.shape[1:]))
         if not np.issubdtype(np.dtype(spec.dtype), np.floating):
             examples[spec.name] = generator.integers(0, 2, shape).astype(spec.dtype)
         elif spec.name in ranges:

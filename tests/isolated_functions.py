@@ -50,3 +50,17 @@ def grow(megabytes: int) -> int:
         blocks.append(bytearray(os.urandom(1 << 10) * (10 << 10)))
         time.sleep(0.05)
     return len(blocks)
+
+
+def not_json() -> object:
+    return object()
+
+
+def leave_a_child(pid_file: str) -> str:
+    child = subprocess.Popen(["sleep", "600"])
+    Path(pid_file).write_text(str(child.pid))
+    return "done"
+
+
+def fill(path: str) -> None:
+    Path(path).write_bytes(b"x" * 10_000_000)

@@ -248,3 +248,9 @@ def test_a_real_run_measures_everything_and_its_json_is_complete(files, monkeypa
     assert found.environment.threads == 1
     assert any(doing.startswith("timing") for doing in seen)
     json.loads(json_report.render(Report("real", (found,), lineage=lineages(found, files))))
+
+
+def test_the_target_cpu_is_what_every_file_runs_on_anyway() -> None:
+    from slimedge.benchmarks.entries import _entries
+
+    assert _entries([], ["cpu"]) == []

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import own_layers
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from onnx import numpy_helper
 
 from slimedge.artifact import Artifact
 from slimedge.benchmarks import demo
 from slimedge.compress.quantization import quantize
-from slimedge.errors import InputError
+from slimedge.errors import ConversionError, InputError
 from slimedge.export.exporting import export_model
 from slimedge.integers import integers_for, isa_here
 from slimedge.keras_file import input_specs, load_model, save_model
@@ -179,3 +181,59 @@ def test_the_metadata_is_json_that_others_can_read(files: dict[str, Artifact]) -
     kept = json.loads(properties["slimedge"])
     assert kept["grids"]["probabilities"]["scale"] == pytest.approx(1 / 256)
     assert kept["lineage"][0]["settings"]["layer_sqnr_db"]["stem_conv"] > 30
+
+
+def test_tflite_computes_every_heavy_operator_on_integers(files: dict[str, Artifact]) -> None:
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(files["int8 tflite"].path.read_bytes(), 0))
+    (graph,) = model.subgraphs
+    kinds = [model.operatorCodes[operator.opcodeIndex].builtinCode for operator in graph.operators]
+    heavy = {schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.FULLY_CONNECTED}
+    chosen = [operator for operator, kind in zip(graph.operators, kinds, strict=True) if kind in heavy]
+    assert len(chosen) == 10
+    for operator in chosen:
+        given, kernel, bias = (graph.tensors[index] for index in operator.inputs)
+        assert given.type == kernel.type == schema.TensorType.INT8
+        assert bias.type == schema.TensorType.INT32
+        assert len(kernel.quantization.scale) == kernel.shape[0]
+    edges = {schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE}
+    assert sum(kind in edges for kind in kinds) == 2
+
+
+def test_a_model_in_memory_with_layers_of_its_own_is_exported(tmp_path: Path) -> None:
+    network = own_layers.model()
+    (artifact,) = export_model(network, to="tflite", folder=tmp_path / "made")
+    assert artifact.path == tmp_path / "made" / "own.tflite"
+    network.save(tmp_path / "saved.keras")
+    (artifact,) = export_model(tmp_path / "saved.keras", to="onnx", folder=tmp_path, name="other")
+    assert artifact.path == tmp_path / "other.onnx"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["made", "other.onnx", "saved.keras"]
+
+
+def test_a_layer_of_the_running_script_is_refused_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_layers.Doubled, "__module__", "__main__")
+    with pytest.raises(InputError, match=r"layer class Doubled is defined in the running script, .* move it"):
+        export_model(own_layers.model(), folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_examples_that_do_not_fit_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the examples hold picture, and no input 'image'"):
+        export_model(
+            demo.load()[0], to="onnx", folder=tmp_path, examples={"picture": np.ones((1, 28, 28, 1))}
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_time_limit_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match=r"the export of small\.onnx was stopped after 1 s, its time"):
+        export_model(demo.load()[0], to="onnx", name="small", folder=tmp_path / "new", time_limit_s=1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_model_is_one_sentence(tmp_path: Path) -> None:
+    for name in ("model.keras", "model.h5"):
+        with pytest.raises(InputError, match=name):
+            export_model(tmp_path / name, to="onnx", folder=tmp_path, trust=True)
+    assert list(tmp_path.iterdir()) == []

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import keras
 import pytest
 
 from slimedge.errors import InputError
-from slimedge.files import atomic_path, sha256_of
+from slimedge.files import atomic_path, scratch_folder, sha256_of
+from slimedge.keras_file import save_model
 
 
 @pytest.fixture
@@ -76,3 +79,71 @@ def test_an_error_of_another_file_is_not_called_a_failed_write(tmp_path: Path) -
 def test_the_hash_is_that_of_the_content(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_of(tmp_path / "a").startswith("ba7816bf")
+
+
+def test_what_was_made_for_a_file_that_failed_goes_again(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no"), atomic_path(tmp_path / "new" / "newer" / "file.bin"):
+        raise ValueError("no")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_under_the_files_name_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file.bin").mkdir()
+    with (
+        pytest.raises(InputError, match=r"could not write .*file\.bin: is a directory"),
+        atomic_path(tmp_path / "file.bin") as temporary,
+    ):
+        temporary.write_bytes(b"whole")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.bin"]
+
+
+def test_a_read_only_folder_is_one_sentence(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with (
+        pytest.raises(InputError, match="read-only file system; nothing was left there, choose a folder"),
+        atomic_path(small_disk / "file.bin"),
+    ):
+        pass
+
+
+def test_a_library_that_raises_an_os_error_of_its_own_is_left_alone(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OSError, match="not a model"),
+        atomic_path(tmp_path / "file.bin"),
+    ):
+        raise OSError("this is not a model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_does_not_fit_on_the_disk_is_one_sentence(small_disk: Path) -> None:
+    inputs = keras.Input((300,))
+    network = keras.Model(inputs, keras.layers.Dense(300)(inputs))
+    with pytest.raises(InputError, match=r"could not write .*m\.keras: no space left on device"):
+        save_model(network, small_disk / "m.keras")
+    assert list(small_disk.iterdir()) == []
+
+
+def test_a_scratch_folder_is_gone_afterwards() -> None:
+    with scratch_folder() as folder:
+        (folder / "file").write_text("something")
+    assert not folder.exists()
+    with pytest.raises(KeyboardInterrupt), scratch_folder() as folder:
+        raise KeyboardInterrupt
+    assert not folder.exists()
+
+
+def test_a_full_scratch_folder_says_where_it_is(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    with (
+        pytest.raises(
+            InputError, match=r"could not write temporary files in .*: no space left .* set TMPDIR"
+        ),
+        scratch_folder() as folder,
+    ):
+        (folder / "file").write_bytes(b"x" * 200_000)
+    assert list(small_disk.iterdir()) == []
+
+
+def test_an_error_of_something_else_passes_a_scratch_folder() -> None:
+    with pytest.raises(FileNotFoundError), scratch_folder():
+        Path("/no/such/file").read_bytes()

@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from slimedge.errors import CheckError, ConversionError
+from slimedge.errors import CheckError, ConversionError, InputError, SlimedgeError
 from slimedge.isolation import run_isolated
 
 
@@ -97,3 +98,62 @@ def test_an_interrupt_ends_the_process_and_leaves_no_folder(tmp_path: Path) -> N
     assert parent.wait(20) != 0
     assert gone(int((tmp_path / "pid").read_text()))
     assert [entry.name for entry in tmp_path.iterdir()] == ["pid"]
+
+
+def test_a_kill_from_outside_is_told_apart_from_a_crash() -> None:
+    with pytest.raises(ConversionError, match=r"^the work was killed from outside, .* for want of memory"):
+        run("die", number=int(signal.SIGKILL))
+
+
+def test_a_child_that_is_left_behind_ends_with_the_process(tmp_path: Path) -> None:
+    assert run("leave_a_child", pid_file=str(tmp_path / "pid")) == "done"
+    assert gone(int((tmp_path / "pid").read_text()))
+
+
+def test_a_result_that_is_no_json_is_one_sentence() -> None:
+    with pytest.raises(ConversionError, match=r"ended with status 1 and no result \(TypeError: .*JSON"):
+        run("not_json")
+
+
+def test_the_process_ends_with_its_parent_even_where_that_is_killed(tmp_path: Path) -> None:
+    script = (
+        "from slimedge.isolation import run_isolated\n"
+        "import os\n"
+        f"run_isolated('isolated_functions:hang_with_a_child', {{'pid_file': {str(tmp_path / 'pid')!r}}}, label='x')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(tmp_path)}
+    parent = subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (child,) = psutil.Process(parent.pid).children()
+    parent.kill()
+    parent.wait(20)
+    assert gone(child.pid)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)  # what it started itself has no such tie
+
+
+def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert run("add", a=1, b=2) == 3
+    for name in ("refuse", "fail", "leave"):
+        with pytest.raises(SlimedgeError):
+            run(name)
+    with pytest.raises(ConversionError):
+        run("die", number=int(signal.SIGABRT))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_room_for_temporary_files_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=10", "tmpfs", str(tmp_path)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a tmpfs needs root; run the tests as root to see what a full disk does.")
+    try:
+        (tmp_path / "full").write_bytes(b"x" * 4096)
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        with pytest.raises(InputError, match=r"could not write temporary files in .* set TMPDIR"):
+            run("add", a=1, b=2)
+        assert [entry.name for entry in tmp_path.iterdir()] == ["full"]
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)

@@ -37,7 +37,7 @@ def picture(channels: int = 3) -> Any:
     "make",
     [
         lambda: layers.MaxPooling2D(name="same"),
-        lambda: layers.AveragePooling2D(name="same"),
+        lambda: layers.AveragePooling2D(2, name="same"),
         lambda: layers.Flatten(name="same"),
         lambda: layers.Reshape((-1, 2), name="same"),
         lambda: layers.Permute((2, 1, 3), name="same"),

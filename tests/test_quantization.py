@@ -8,11 +8,12 @@ import pytest
 from small_models import MODELS, examples, float_and_int8
 
 from slimedge.artifact import Step
+from slimedge.compress.calibration import Watch
 from slimedge.compress.folding import OUTPUT_AXES
 from slimedge.compress.graph import from_model, to_model
 from slimedge.compress.quantization import Quantize, kernel_scale, quantize, simplify, snapped_bias
 from slimedge.data import Data
-from slimedge.errors import InputError
+from slimedge.errors import CheckError, InputError
 from slimedge.fake_quant import FakeQuant, FakeQuantWeights
 from slimedge.keras_file import (
     input_specs,
@@ -217,3 +218,87 @@ def test_lineage_tells_what_was_calibrated_on() -> None:
     assert step.settings["observer"] == "percentile"
     assert step.settings["calibration_examples"] == 32
     assert step.settings["calibration_data"] == data.fingerprint
+
+
+def bound(network: keras.Model) -> Data:
+    return Data.load(examples(network)).bind(input_specs(network), checks="types")
+
+
+def test_every_example_is_calibrated_on_where_only_one_tensor_is_watched() -> None:
+    inputs = keras.Input((4,))
+    network = keras.Model(inputs, keras.layers.Dense(1, name="end")(inputs))
+    seen = outputs_of(network, examples(network))[0]
+    scale, zero_point = quantize(network, bound(network)).get_layer("end").grid()
+    assert -zero_point * scale == pytest.approx(min(seen.min(), 0), abs=scale)
+    assert (255 - zero_point) * scale == pytest.approx(max(seen.max(), 0), abs=scale)
+
+
+class Hidden(keras.layers.Layer):
+    """Computes with a number that its config does not tell."""
+
+    factor = 1.0
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+
+def test_a_layer_that_a_copy_does_not_repeat_is_refused() -> None:
+    inputs, hidden = keras.Input((4,)), Hidden()
+    hidden.factor = 3.0
+    network = keras.Model(inputs, keras.layers.Dense(2, name="end")(hidden(inputs)))
+    with pytest.raises(CheckError, match=r"output 'end' .* changed when its graph was rewritten"):
+        quantize(network, bound(network))
+
+
+def test_infinite_activations_are_refused_at_their_layer() -> None:
+    inputs = keras.Input((4,))
+    x = keras.layers.Dense(4, kernel_initializer=keras.initializers.Constant(1e30))(inputs)
+    x = keras.layers.Dense(4, kernel_initializer=keras.initializers.Constant(1e30), name="burst")(x)
+    network = keras.Model(inputs, x)
+    with pytest.raises(InputError, match=r"layer 'burst' .* gave NaN or infinity in calibration"):
+        quantize(network, bound(network))
+
+
+def test_excluding_a_nested_model_excludes_all_of_it() -> None:
+    network = MODELS["nested_twice"]()
+    reasons = lineage_of(quantize(network, bound(network), exclude=["inner"]))[-1].settings["float_layers"]
+    assert list(reasons.values()) == ["you excluded it"] * 2
+    with pytest.raises(InputError, match="no layer of model"):
+        quantize(network, bound(network), exclude=["middle"])
+
+
+def test_half_precision_is_refused_with_the_reason() -> None:
+    inputs = keras.Input((4,))
+    network = keras.Model(inputs, keras.layers.Dense(2, dtype="mixed_float16")(inputs))
+    with pytest.raises(InputError, match="it computes in float16, only float32 is quantized"):
+        quantize(network, bound(network))
+
+
+def test_a_global_policy_does_not_reach_the_fake_quants() -> None:
+    network = MODELS["dense_chain"]()
+    expected = outputs_of(quantize(network, bound(network)), examples(network))[0]
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        quantized = quantize(network, bound(network))
+        found = outputs_of(quantized, examples(network))[0]
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_an_input_that_is_an_output_passes_unrounded() -> None:
+    inputs = keras.Input((4,), name="x")
+    network = keras.Model(inputs, [inputs, keras.layers.Dense(2, name="y")(inputs)])
+    quantized = quantize(network, bound(network))
+    given = examples(network)
+    np.testing.assert_array_equal(outputs_of(quantized, given)[0], given["x"])
+    assert [spec.name for spec in output_specs(quantized)] == ["x", "y"]
+
+
+def test_an_open_size_is_taken_for_a_large_one() -> None:
+    def batch_size(*size: int | None) -> int:
+        inputs = keras.Input((*size, 64))
+        graph = from_model(keras.Model(inputs, keras.layers.ReLU()(inputs)))
+        return Watch(graph, graph.outputs).batch_size
+
+    assert batch_size(None, None) == batch_size(256, 256) < batch_size(32, 32) == 64

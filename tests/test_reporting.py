@@ -270,3 +270,20 @@ def test_durations_have_three_digits(given, text):
 )
 def test_points_carry_their_sign(given, text):
     assert figures.points(given) == text
+
+
+def test_a_step_tells_the_layers_that_stayed_float_and_why() -> None:
+    from slimedge.artifact import Step
+    from slimedge.benchmarks.reporting import figures
+
+    done = Step(
+        "quantize",
+        {
+            "scheme": "static_wi8_ai8",
+            "isa": ["avx2"],
+            "float_layers": {"norm": "LayerNormalization has no int8 form"},
+        },
+    )
+    told = figures.step(done)
+    assert "left float norm (LayerNormalization has no int8 form)" in told
+    assert "isa" not in told

@@ -5,15 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
-from small_models import MODELS, examples
+from small_models import MODELS, examples, float_and_int8
 
 from slimedge.compress.quantization import quantize
 from slimedge.data import Data
-from slimedge.errors import CheckError
+from slimedge.errors import CheckError, InputError
 from slimedge.export import onnx_lowering, to_tflite, worker
-from slimedge.export.verify import FLOAT_TOLERANCE, Fidelity, fidelity, is_close
+from slimedge.export.verify import (
+    FLOAT_TOLERANCE,
+    Fidelity,
+    _tensors_of,
+    example_inputs,
+    fidelity,
+    first_difference,
+    is_close,
+)
 from slimedge.keras_file import input_specs, save_model
 
 
@@ -130,3 +139,76 @@ def test_a_wrong_tflite_bias_is_refused_at_its_layer(
     with pytest.raises(CheckError, match=r"model\.tflite does not compute .* from layer '\w+' on"):
         convert(quantized_file, "tflite", tmp_path / "model.tflite")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_not_a_number_on_both_sides_is_no_difference() -> None:
+    odd = {"y": np.array([[1.0, np.nan, np.inf, -np.inf]])}
+    assert fidelity(odd, odd) == Fidelity(1, 0.0, None, None)
+
+
+@pytest.mark.parametrize("other", [np.nan, np.inf, -np.inf])
+def test_infinity_on_one_side_is_never_close(other: float) -> None:
+    measured = fidelity({"y": np.array([[1.0, 2.0]])}, {"y": np.array([[1.0, other]])}, {"y": 1.0})
+    assert not is_close(measured, quantized=False)
+    assert not is_close(measured, quantized=True)
+
+
+def test_a_missing_output_is_named() -> None:
+    with pytest.raises(CheckError, match="output 'y' is missing in the file; it has z"):
+        fidelity({"y": np.ones(1)}, {"z": np.ones(1)})
+
+
+def test_an_output_of_another_shape_is_named() -> None:
+    with pytest.raises(CheckError, match=r"output 'y' has shape \(1, 3\) in the file and \(1, 2\) in Keras"):
+        fidelity({"y": np.ones((1, 2))}, {"y": np.ones((1, 3))})
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"image": np.ones((2, 12, 12, 3))}, "the examples hold image, and no input 'picture'; add it"),
+        ({"picture": np.ones((2, 10, 12, 3))}, r"have shape \(2, 10, 12, 3\); .* shape \(12, 12, 3\)"),
+        ({"picture": np.ones((0, 12, 12, 3))}, "give one or more"),
+        ({"picture": np.ones((12, 12, 3))}, r"have shape \(12, 12, 3\)"),
+    ],
+)
+def test_examples_that_do_not_fit_are_one_sentence(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        example_inputs(MODELS["conv_batchnorm_relu"](), given)
+
+
+def test_examples_are_the_same_each_time_and_lie_inside_the_inputs_range() -> None:
+    _, quantized = float_and_int8("tokens")
+    tokens = example_inputs(quantized, None)["my tokens"]
+    assert set(np.unique(tokens)) <= {0, 1}
+    _, quantized = float_and_int8("conv_batchnorm_relu")
+    picture = example_inputs(quantized, None)["picture"]
+    scale, zero_point = quantized.get_layer("picture_fq").grid()
+    assert -zero_point * scale <= picture.min() <= picture.max() <= (255 - zero_point) * scale
+    np.testing.assert_array_equal(picture, example_inputs(quantized, None)["picture"])
+
+
+@pytest.mark.parametrize("name", ["shared_tower", "nested_twice", "two_inputs_two_outputs", "recurrent"])
+def test_the_layer_that_parts_is_found_in_models_of_every_kind(name: str) -> None:
+    network, _ = float_and_int8(name)
+    inputs = example_inputs(network, None)
+    made = _tensors_of(network)
+    values = keras.tree.flatten(
+        keras.Model(network.inputs, list(made.values())).predict_on_batch(
+            [inputs[spec.name] for spec in input_specs(network)]
+        )
+    )
+    right = dict(zip(made, map(np.asarray, values), strict=True))
+    assert first_difference(network, inputs, lambda _: right, quantized=False) is None
+    last = list(made)[-1]
+    wrong = {**right, last: right[last] + 1}
+    assert first_difference(network, inputs, lambda _: wrong, quantized=False) == last
+
+
+def test_a_model_of_one_layer_has_a_layer_that_parts() -> None:
+    inputs = keras.Input((3,), name="x")
+    network = keras.Model(inputs, keras.layers.Dense(2, name="only")(inputs))
+    found = first_difference(
+        network, {"x": np.ones((4, 3))}, lambda _: {"only": np.ones((4, 2))}, quantized=False
+    )
+    assert found == "only"

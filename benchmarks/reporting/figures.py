@@ -66,12 +66,19 @@ def runs_on(runtime: str, provider: str) -> str:
 
 
 def step(done: Step) -> str:
-    """Give one step of a lineage in words: hashes shortened, of a long list its length, mappings left out."""
+    """Give one step of a lineage in words: hashes shortened, of a long list its length.
+
+    Of the mappings only the layers that stayed float are told, with their reasons; the instruction set is left out,
+    which the integer types follow from.
+    """
     settings = [
         f"{name.replace('_', ' ')} {_brief(value)}"
         for name, value in done.settings.items()
-        if not isinstance(value, Mapping) and value not in (None, "", [], ())
+        if name != "isa" and not isinstance(value, Mapping) and value not in (None, "", [], ())
     ]
+    left = done.settings.get("float_layers")
+    if isinstance(left, Mapping) and left:
+        settings.append("left float " + "; ".join(f"{layer} ({reason})" for layer, reason in left.items()))
     return f"{done.name}: {', '.join(settings)}" if settings else done.name
 
 
