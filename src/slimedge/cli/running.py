@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,9 @@ TRACEBACK = "SLIMEDGE_TRACEBACK"
 USAGE = 2
 INTERRUPTED = 130
 TERMINATED = 143
+# Of the first seconds only: a module of the user's may work for minutes while it is imported.
+LONGEST_IMPORT_S = 30.0
+RETRY_S = 0.05
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -120,13 +125,34 @@ def _calm_libraries() -> Iterator[None]:
 
 @contextmanager
 def _terminated_as_exit() -> Iterator[None]:
-    """Let a polite end (SIGTERM) unwind like Ctrl-C does, so that temporary files and processes go."""
+    """Let Ctrl-C and a polite end (SIGTERM) unwind alike, so that temporary files and processes go.
 
-    def leave(_number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(TERMINATED)
+    Not in the middle of an import: an exception there ends up in the C++ of a library that is just being loaded, which
+    aborts the process. The signal is then sent again a little later.
+    """
+    deadline = time.monotonic() + LONGEST_IMPORT_S
 
-    before = signal.signal(signal.SIGTERM, leave)
+    def leave(number: int, frame: FrameType | None) -> None:
+        if _importing(frame) and time.monotonic() < deadline:
+            again = threading.Timer(RETRY_S, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+        elif number == signal.SIGTERM:
+            raise SystemExit(TERMINATED)
+        else:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
