@@ -60,7 +60,7 @@ def test_all_integer_types_of_onnx_give_the_same_numbers(
 ) -> None:
     _, quantized = pair
     inputs = examples(quantized, count=4, seed=2)
-    reference = trial_of("onnx", quantized).run(inputs)
+    reference = trial_of("onnx", quantized, io="float32").run(inputs)  # the one that is made already
     steps = output_steps(quantized)
     for name, array in trial_of("onnx", quantized, integers=integers).run(inputs).items():
         assert np.max(np.abs(array - reference[name])) <= 1.01 * steps.get(name, 1e-3)
