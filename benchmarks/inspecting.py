@@ -151,7 +151,7 @@ def _keras(model: keras.Model, path: Path | None) -> Inspection:
 
 
 def _layers(model: keras.Model, counted: macs.Macs) -> tuple[LayerFacts, ...]:
-    from slimedge.compress import graph
+    from slimedge import graph
 
     found: dict[str, LayerFacts] = {}
     for node in graph.from_model(model).nodes:

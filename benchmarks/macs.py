@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from slimedge.compress import graph
+from slimedge import graph
 from slimedge.errors import InputError
 
 if TYPE_CHECKING:

@@ -80,6 +80,7 @@ def quantize_file(
     Raises:
         InputError: a file, data or setting that cannot be used; nothing is written.
     """
+    from slimedge.canonical import canonical
     from slimedge.compress.quantization import quantize
     from slimedge.keras_file import input_specs, load_model, output_specs, save_model
     from slimedge.preprocessing import starts_with_preprocessing
@@ -87,7 +88,7 @@ def quantize_file(
     if Path(out).exists() and Path(out).samefile(model):
         raise InputError(f"{out} is the model itself; write the quantized model to another file.")
     progress("loading the model")
-    network = load_model(model, trust=trust)
+    network = canonical(load_model(model, trust=trust))
     outputs = output_specs(network)
     bound = data.bind(
         input_specs(network), preprocessing=starts_with_preprocessing(network), checks=checks, outputs=outputs

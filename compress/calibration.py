@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slimedge.compress.graph import Graph, Value, to_model
 from slimedge.compress.observers import OBSERVERS, Observer
 from slimedge.compress.placement import Placement
 from slimedge.depth import any_depth
 from slimedge.errors import InputError
+from slimedge.graph import Graph, Value, to_model
 
 if TYPE_CHECKING:
     from slimedge.data import Data

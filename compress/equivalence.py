@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slimedge.compress.calibration import Watch, layer_batches
-from slimedge.compress.graph import Graph
 from slimedge.errors import CheckError
+from slimedge.graph import Graph
 from slimedge.keras_file import input_structure
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slimedge.compress.graph import Graph, Layer, Node, Value
+from slimedge.graph import Graph, Layer, Node, Value
 
 # Where the output channels lie in the kernel, counted over the flattened axes named here.
 OUTPUT_AXES: dict[str, tuple[int, ...]] = {

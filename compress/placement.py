@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from slimedge.compress.graph import Graph, Layer, Node, Value
 from slimedge.compress.rules import FIXED_RANGES, FUSES_RELU, KERNEL_AXES, Role, activation_of, role_of
+from slimedge.graph import Graph, Layer, Node, Value
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimedge.artifact import Step
+from slimedge.canonical import canonical
 from slimedge.compress.calibration import Watch, calibrate, layer_batches, signal_to_noise
 from slimedge.compress.equivalence import check_same
 from slimedge.compress.folding import affine_to_depthwise, fold_batchnorm
-from slimedge.compress.graph import Graph, Layer, Node, Value, from_model, to_model
 from slimedge.compress.observers import OBSERVERS
 from slimedge.compress.placement import Placement, place
 from slimedge.compress.rules import Role, role_of
 from slimedge.compress.simplifying import split_activations, split_separable, split_swish, strip_training_only
 from slimedge.errors import InputError
+from slimedge.graph import Graph, Layer, Node, Value, from_model, to_model, with_arguments
 from slimedge.keras_file import input_specs
 from slimedge.lineage import lineage_of, with_lineage
 from slimedge.preprocessing import starts_with_preprocessing
@@ -76,7 +77,8 @@ def quantize(
     listed with their reason in the model's lineage (`slimedge.lineage.lineage_of`).
 
     Args:
-        model: functional, Sequential or nested; it stays as it is.
+        model: functional, Sequential, nested, or a subclass that was called once; it stays as it is. One that
+            computes in half precision or with channels first is quantized in float32 and with channels last.
         data: calibration examples, bound to the model's inputs or bindable to them; all are used.
         scheme: a name in `SCHEMES`.
         observer: how ranges are found: `minmax`, `moving_average` or `percentile`.
@@ -93,6 +95,7 @@ def quantize(
     """
     method = SCHEMES[scheme]
     OBSERVERS.check(observer)
+    model = canonical(model)
     known = {layer.name for layer in model._flatten_layers(include_self=False)}
     unknown = sorted(set(exclude) - known)
     if unknown:
@@ -216,8 +219,8 @@ def insert(graph: Graph, placement: Placement, ranges: Ranges, *, trainable: boo
         nodes=tuple(nodes),
         inputs=tuple(renamed.get(value, value) for value in graph.inputs),
         outputs=tuple(renamed.get(value, value) for value in graph.outputs),
-        input_structure=_with_structure(graph.input_structure, renamed),
-        output_structure=_with_structure(graph.output_structure, renamed),
+        input_structure=with_arguments(graph.input_structure, renamed),
+        output_structure=with_arguments(graph.output_structure, renamed),
     )
 
 
@@ -365,13 +368,5 @@ def _opened(node: Node, highest: float) -> Layer:
 
 def _with_inputs(node: Node, moved: Mapping[Value, Value]) -> Node:
     return replace(
-        node, args=_with_structure(node.args, moved), kwargs=_with_structure(dict(node.kwargs), moved)
-    )
-
-
-def _with_structure(structure: Any, moved: Mapping[Value, Value]) -> Any:
-    import keras
-
-    return keras.tree.map_structure(
-        lambda leaf: moved.get(leaf, leaf) if isinstance(leaf, Value) else leaf, structure
+        node, args=with_arguments(node.args, moved), kwargs=with_arguments(dict(node.kwargs), moved)
     )

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import Any
 
 from slimedge.compress.folding import OUTPUT_AXES, has_plain_weights
-from slimedge.compress.graph import Node, Value
+from slimedge.graph import Node, Value
 
 
 class Role(Enum):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from slimedge.compress.graph import Graph, Layer, Node, Value
+from slimedge.graph import Graph, Layer, Node, Value
 
 # Layers that pass their input on at inference.
 TRAINING_ONLY = frozenset(

@@ -131,7 +131,10 @@ def _as_file(model: keras.Model | Path | str) -> Iterator[tuple[Path, tuple[Step
         yield path, read_artifact(path).lineage if path.suffix == ".keras" else (), _registered_modules()
         return
     from slimedge.keras_file import save_model
+    from slimedge.unfolding import is_symbolic, unfolded
 
+    if not is_symbolic(model) and model.built:
+        model = unfolded(model)  # so that no process has to import the user's class
     with scratch_folder() as scratch:
         path = scratch / "model.keras"
         save_model(model, path, lineage=lineage_of(model))

@@ -61,12 +61,13 @@ def convert(
     Raises:
         CheckError: the file does not compute what the model computes; the first layer is named.
     """
+    from slimedge.canonical import canonical
     from slimedge.keras_file import load_model
 
     for module in modules:
         importlib.import_module(module)
     with _without_random_weights():
-        network = load_model(Path(model), trust=trust, compiled=False, sized=False)
+        network = canonical(load_model(Path(model), trust=trust, compiled=False, sized=False))
     metadata = _with_raw_inputs(metadata, network)
     given = None
     if examples is not None:

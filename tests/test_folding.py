@@ -11,9 +11,9 @@ from keras import layers
 from small_models import examples
 
 from slimedge.compress.folding import affine_to_depthwise, batchnorm_affine, fold_batchnorm, scale_outputs
-from slimedge.compress.graph import Graph, Layer, from_model, to_model
 from slimedge.compress.simplifying import split_activations
 from slimedge.export.worker import keras_outputs
+from slimedge.graph import Graph, Layer, from_model, to_model
 
 
 def shaken(network: keras.Model) -> keras.Model:

@@ -10,9 +10,9 @@ import pytest
 from keras import layers, ops
 from small_models import examples
 
-from slimedge.compress.graph import Graph, from_model, to_model
 from slimedge.errors import InputError
 from slimedge.export.worker import keras_outputs
+from slimedge.graph import Graph, from_model, to_model
 from slimedge.keras_file import input_specs, output_specs
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from slimedge.compress.graph import Graph, Node, from_model
 from slimedge.compress.placement import Placement, place
 from slimedge.compress.quantization import simplify
+from slimedge.graph import Graph, Node, from_model
 
 
 def placed(outputs: Any, inputs: Any, *, exclude: tuple[str, ...] = ()) -> tuple[Graph, Placement]:

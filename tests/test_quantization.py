@@ -10,11 +10,11 @@ from small_models import MODELS, examples, float_and_int8
 from slimedge.artifact import Step
 from slimedge.compress.calibration import Watch
 from slimedge.compress.folding import OUTPUT_AXES
-from slimedge.compress.graph import from_model, to_model
 from slimedge.compress.quantization import Quantize, kernel_scale, quantize, simplify, snapped_bias
 from slimedge.data import Data
 from slimedge.errors import CheckError, InputError
 from slimedge.fake_quant import FakeQuant, FakeQuantWeights
+from slimedge.graph import from_model, to_model
 from slimedge.keras_file import (
     input_specs,
     input_structure,

@@ -10,7 +10,6 @@ import pytest
 from keras import layers
 from small_models import examples
 
-from slimedge.compress.graph import Graph, from_model, to_model
 from slimedge.compress.simplifying import (
     split_activations,
     split_separable,
@@ -18,6 +17,7 @@ from slimedge.compress.simplifying import (
     strip_training_only,
 )
 from slimedge.export.worker import keras_outputs
+from slimedge.graph import Graph, from_model, to_model
 from slimedge.keras_file import output_specs
 
 

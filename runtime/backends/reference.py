@@ -74,12 +74,13 @@ class ReferenceModel:
         import tensorflow as tf
 
         from slimedge import keras_file
+        from slimedge.canonical import canonical
         from slimedge.errors import SlimedgeError
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
         try:
-            model = keras_file.load_model(Path(path), trust=trust)
+            model = canonical(keras_file.load_model(Path(path), trust=trust))
         except SlimedgeError as error:
             raise ValueError(str(error)) from error
         self.inputs = [_spec(spec) for spec in keras_file.input_specs(model)]

@@ -24,6 +24,7 @@ from slimedge.keras_archive import weights_summary
 from slimedge.lineage import lineage_of, with_lineage
 from slimedge.naming import unique
 from slimedge.sniffing import Content, sniff
+from slimedge.unfolding import is_symbolic, unfolded
 
 if TYPE_CHECKING:
     import keras
@@ -49,7 +50,8 @@ def load_model(
             before memory is taken for either; a process with a memory limit of its own can do without.
 
     Returns:
-        A built Keras 3 model; `slimedge.lineage.lineage_of` tells the steps that the file names.
+        A built Keras 3 model, a subclassed one as the functional graph of its call (`slimedge.unfolding`);
+        `slimedge.lineage.lineage_of` tells the steps that the file names.
 
     Raises:
         InputError: not a Keras model, cut off, oversized, made by a Keras that this one cannot read, with a
@@ -201,23 +203,20 @@ def _sizes(tensor: Any) -> tuple[int | None, ...]:
 
 
 def _built(model: Any, path: Path | None) -> keras.Model:
-    """Give the model back, or say how to build it."""
+    """Give the model back (a subclassed one as its graph), or say how to build it."""
     import keras
 
     given = f"the model in {path}" if path else f"model '{getattr(model, 'name', model)}'"
     if not isinstance(model, keras.Model):
         raise InputError(f"{given} is a {type(model).__name__}, not a keras.Model; pass a Keras 3 model.")
-    if getattr(model, "inputs", None) and getattr(model, "outputs", None):
+    if is_symbolic(model):
         return model
     if isinstance(model, keras.Sequential):
         raise InputError(
             f"{given} was never built, so its input shape is not known; start it with keras.Input(shape) or call "
             "model.build((None, ...)), and save it again."
         )
-    raise InputError(
-        f"{given} is a subclass of keras.Model ({type(model).__name__}) without symbolic inputs; wrap it as "
-        "keras.Model(inputs, model(inputs)) with inputs = keras.Input(shape), and save that."
-    )
+    return unfolded(model, origin=given)
 
 
 def _elements(archive: zipfile.ZipFile, path: Path) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from slimedge.depth import any_depth
 from slimedge.errors import InputError
 from slimedge.keras_file import input_specs, input_structure, output_specs, output_structure, settle
+from slimedge.unfolding import is_symbolic, unfolded
 
 if TYPE_CHECKING:
     import keras
@@ -207,9 +208,9 @@ class _Reader:
             operation = keras_node.operation
             args = keras.tree.map_structure(to_value, tuple(keras_node.arguments.args))
             kwargs = keras.tree.map_structure(to_value, dict(keras_node.arguments.kwargs))
-            fed = _fed(operation, args, kwargs) if _is_functional(operation) else None
+            opened, fed = _opened(operation, args, kwargs)
             if fed is not None:
-                inner = self.read(list(operation.inputs), list(operation.outputs), fed, prefix=operation.name)
+                inner = self.read(list(opened.inputs), list(opened.outputs), fed, prefix=operation.name)
             else:
                 layer = self.layer_of(operation, prefix)
                 made = tuple(Value(tuple(t.shape), str(t.dtype)) for t in keras_node.outputs)
@@ -222,20 +223,21 @@ class _Reader:
 
 
 def from_model(model: keras.Model) -> Graph:
-    """Read a functional, Sequential or nested model; nested models are flattened.
+    """Read a model; nested models are flattened, and a subclassed one is followed through its call.
 
     Args:
-        model: built; it stays as it is, weights are copied.
+        model: functional, Sequential, or a subclass that was called once; it stays as it is, weights are copied.
 
     Returns:
         Its calls as data. A layer of a nested model keeps its name unless another has it.
 
     Raises:
-        InputError: the model is subclassed or not built, so that its graph cannot be seen; or a layer has
-            no config.
+        InputError: the model is not built, or its call cannot be followed; or a layer has no config.
     """
     import keras
 
+    if isinstance(model, keras.Model) and not isinstance(model, keras.Sequential):
+        model = unfolded(model)
     if not _is_functional(model):
         raise InputError(
             f"model '{model.name}' ({type(model).__name__}) has no functional graph to rewrite; build it from "
@@ -261,6 +263,39 @@ def from_model(model: keras.Model) -> Graph:
         input_structure=structure(input_structure(model)),
         output_structure=structure(output_structure(model)),
     )
+
+
+def with_values(
+    graph: Graph, values: Mapping[Value, Value], layers: Mapping[Layer, Layer] | None = None
+) -> Graph:
+    """Give a graph with other values in the places of some, inputs and outputs included, and other layers."""
+
+    def final(value: Value) -> Value:
+        return values.get(value, value)
+
+    redirect, changed = _mapper(final), layers or {}
+    return replace(
+        graph,
+        inputs=tuple(map(final, graph.inputs)),
+        outputs=tuple(map(final, graph.outputs)),
+        nodes=tuple(
+            replace(
+                node,
+                layer=changed.get(node.layer, node.layer),
+                args=redirect(node.args),
+                kwargs=redirect(dict(node.kwargs)),
+                outputs=tuple(map(final, node.outputs)),
+            )
+            for node in graph.nodes
+        ),
+        input_structure=redirect(graph.input_structure),
+        output_structure=redirect(graph.output_structure),
+    )
+
+
+def with_arguments(structure: Any, values: Mapping[Value, Value]) -> Any:
+    """Give a structure of arguments with other values in the places of some."""
+    return _mapper(lambda value: values.get(value, value))(structure)
 
 
 def to_model(graph: Graph, *, kept: bool = True) -> keras.Model:
@@ -364,6 +399,27 @@ def _is_functional(operation: Any) -> bool:
     if isinstance(operation, Sequential):
         return bool(operation.built and operation.inputs)
     return hasattr(operation, "_nodes_by_depth")
+
+
+def _opened(
+    operation: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[Any, list[Value] | None]:
+    """Give a nested model as one with a graph, and what each of its inputs gets; None where it stays one layer."""
+    import keras
+
+    if _is_functional(operation):
+        return operation, _fed(operation, args, kwargs)
+    if not isinstance(operation, keras.Model) or is_symbolic(operation) or kwargs.get("mask") is not None:
+        return operation, None
+    try:
+        followed = unfolded(operation)
+    except InputError:
+        return operation, None
+    fed = _values_in((args, dict(kwargs)))
+    fits = len(fed) == len(followed.inputs) and all(
+        len(value.shape) == len(tensor.shape) for value, tensor in zip(fed, followed.inputs, strict=True)
+    )
+    return followed, fed if fits else None
 
 
 def _fed(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Value] | None:
