@@ -14,11 +14,11 @@ from slimedge import notes
 from slimedge.artifact import Artifact, Format, Step
 from slimedge.artifact_file import read_artifact
 from slimedge.errors import InputError
-from slimedge.export.exporters import EXPORTERS
+from slimedge.export.exporters import DYNAMIC, EXPORTERS
 from slimedge.files import atomic_path, scratch_folder
 from slimedge.integers import INTEGERS, integers_for, isa_here
 from slimedge.isolation import DEFAULT_TIME_LIMIT_S, run_isolated
-from slimedge.lineage import lineage_of
+from slimedge.lineage import lineage_of, quantization_of
 
 if TYPE_CHECKING:
     import keras
@@ -90,7 +90,7 @@ def export_model(
             settings: dict[str, Any] = {"to": target, "io": io}
             if target == Format.TFLITE:
                 settings["batch"] = batch
-            elif any(step.name == "quantize" for step in lineage):
+            elif (quantization_of(lineage) or {}).get("scheme") in {"static_wi8_ai8", DYNAMIC}:
                 settings |= {"integers": integers, "isa": list(isa)}
             steps = (*lineage, Step("export", settings))
             # The temporary file is this process's: the other one may be killed at any moment.

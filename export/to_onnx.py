@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from slimedge import notes
 from slimedge.errors import CheckError, ConversionError, InputError
-from slimedge.export.exporters import Settings
+from slimedge.export.exporters import DYNAMIC, WEIGHT_ONLY, Settings, check_io
 from slimedge.export.tensorflow_graph import inlined, without_erfc
-from slimedge.export.tracing import Traced, Weight, quantized_layers, trace
+from slimedge.export.tracing import Traced, Weight, trace
 from slimedge.export.trial import OnnxTrial
 from slimedge.keras_file import input_specs, output_specs
 
@@ -31,6 +31,7 @@ def to_onnx(
     *,
     integers: str = "u8s8",
     io: str = "float32",
+    scheme: str | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> ModelProto:
     """Convert a model.
@@ -39,7 +40,8 @@ def to_onnx(
         model: built; a quantized one (with `FakeQuant` layers) becomes QDQ with int8 kernels, per-channel
             scales and int32 biases.
         integers: types of activations and kernels, one of `slimedge.integers.INTEGERS`.
-        io: `float32`, or `int8` for integer inputs and outputs of a quantized model.
+        io: `float32`, or `int8` for integer inputs and outputs of a statically quantized model.
+        scheme: how the model was quantized; None where it is float.
         metadata: JSON values for the file's `slimedge` property.
 
     Returns:
@@ -49,12 +51,10 @@ def to_onnx(
         ConversionError: tf2onnx cannot convert an op.
         InputError: integer I/O of a float model, an input that is also an output, or a file over 2 GiB.
     """
+    from slimedge.export.onnx_weights import round_dynamically
+
     layers = {layer.name for layer in model._flatten_layers()}
-    quantized = bool(quantized_layers(model))
-    if io == "int8" and not quantized:
-        raise InputError(
-            f"model '{model.name}' is float, so it has no int8 inputs; quantize it first or use float32."
-        )
+    check_io(model, io)
     passed = {spec.name for spec in input_specs(model)} & {spec.name for spec in output_specs(model)}
     if passed:
         raise InputError(
@@ -67,7 +67,10 @@ def to_onnx(
     # TensorFlow takes fewer characters in a name than Keras, so inputs go by position.
     ends = {tensor.name: spec.name for tensor, spec in zip(traced.inputs, input_specs(model), strict=False)}
     outputs = {traced.outputs[spec.name].name: spec.name for spec in output_specs(model)}
-    return _lower(traced, layers, ends, outputs, integers=integers, io=io, metadata=dict(metadata or {}))
+    proto = _lower(
+        traced, layers, ends, outputs, integers=integers, io=io, scheme=scheme, metadata=dict(metadata or {})
+    )
+    return round_dynamically(proto, integers=integers) if scheme == DYNAMIC else proto
 
 
 def export_onnx(model: keras.Model, settings: Settings) -> tuple[bytes, OnnxTrial]:
@@ -78,7 +81,13 @@ def export_onnx(model: keras.Model, settings: Settings) -> tuple[bytes, OnnxTria
     """
     import onnx
 
-    proto = to_onnx(model, integers=settings.integers, io=settings.io, metadata=settings.metadata)
+    proto = to_onnx(
+        model,
+        integers=settings.integers,
+        io=settings.io,
+        scheme=settings.scheme,
+        metadata=settings.metadata,
+    )
     if not proto.graph.node or not proto.graph.output:
         raise CheckError("the ONNX conversion left a model without operators or outputs; it was not kept.")
     grids = grids_of(proto)
@@ -113,11 +122,13 @@ def _lower(
     *,
     integers: str,
     io: str,
+    scheme: str | None,
     metadata: dict[str, Any],
 ) -> ModelProto:
     from slimedge.export import onnx_lowering as lowering
     from slimedge.export.onnx_graph import OnnxGraph
     from slimedge.export.onnx_naming import name_after_layers
+    from slimedge.export.onnx_weights import store_integers
 
     graph = OnnxGraph(_convert(traced, outputs))
     lowering.fuse_dense(graph)
@@ -125,7 +136,9 @@ def _lower(
     lowering.fold_affine(graph)
     lowering.quantize_biases(graph)
     lowering.drop_clipped_relus(graph)
-    if integers == "s8s8":
+    if scheme == WEIGHT_ONLY:
+        store_integers(graph)
+    elif integers == "s8s8":
         lowering.signed_activations(graph)
     elif integers == "u8u8":
         lowering.unsigned_kernels(graph)

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slimedge import notes
-from slimedge.errors import ConversionError, InputError
-from slimedge.export.exporters import Settings
+from slimedge.errors import ConversionError
+from slimedge.export.exporters import DYNAMIC, WEIGHT_ONLY, Settings, check_io
+from slimedge.export.tflite_edit import codes_of, opcode_of
+from slimedge.export.tflite_weights import round_dynamically, store_integers
 from slimedge.export.tracing import Traced, quantized_layers, trace
 from slimedge.export.trial import SIGNATURE, TfliteTrial
 from slimedge.keras_file import input_specs, output_specs
@@ -21,7 +23,12 @@ if TYPE_CHECKING:
 
 
 def to_tflite(
-    model: keras.Model, *, batch: int = 1, io: str = "float32", metadata: Mapping[str, Any] | None = None
+    model: keras.Model,
+    *,
+    batch: int = 1,
+    io: str = "float32",
+    scheme: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Convert a model with TFLite's built-in ops only.
 
@@ -31,7 +38,8 @@ def to_tflite(
     Args:
         model: built.
         batch: fixed size of the first axis.
-        io: `float32`, or `int8` for integer inputs and outputs of a quantized model.
+        io: `float32`, or `int8` for integer inputs and outputs of a statically quantized model.
+        scheme: how the model was quantized; None where it is float.
         metadata: JSON values for the file's `slimedge` metadata.
 
     Returns:
@@ -42,10 +50,7 @@ def to_tflite(
         InputError: integer I/O of a float model.
     """
     quantized = bool(quantized_layers(model))
-    if io == "int8" and not quantized:
-        raise InputError(
-            f"model '{model.name}' is float, so it has no int8 inputs; quantize it first or use float32."
-        )
+    check_io(model, io)
     layers = {layer.name for layer in model._flatten_layers()}
     traced = trace(model, batch=batch, requantizing=False)
     inputs = [spec.name for spec in input_specs(model)]
@@ -55,7 +60,14 @@ def to_tflite(
     del traced
     gc.collect()
     names = _Names(inputs, outputs, wanted, layers)
-    return finish(content, names, integer_io=io == "int8", metadata=dict(metadata or {}))
+    content = finish(
+        content,
+        names,
+        integer_io=io == "int8",
+        integer_weights=scheme == WEIGHT_ONLY,
+        metadata=dict(metadata or {}),
+    )
+    return round_dynamically(content) if scheme == DYNAMIC else content
 
 
 def _other_dtype(model: keras.Model) -> str:
@@ -68,7 +80,9 @@ def _other_dtype(model: keras.Model) -> str:
 
 def export_tflite(model: keras.Model, settings: Settings) -> tuple[bytes, TfliteTrial]:
     """Make a TFLite file; see `slimedge.export.exporters.Exporter`."""
-    content = to_tflite(model, batch=settings.batch, io=settings.io, metadata=settings.metadata)
+    content = to_tflite(
+        model, batch=settings.batch, io=settings.io, scheme=settings.scheme, metadata=settings.metadata
+    )
     return content, TfliteTrial(content)
 
 
@@ -119,7 +133,14 @@ class _Names:
     layers: Collection[str]
 
 
-def finish(content: bytes, names: _Names, *, integer_io: bool, metadata: dict[str, Any]) -> bytes:
+def finish(
+    content: bytes,
+    names: _Names,
+    *,
+    integer_io: bool,
+    metadata: dict[str, Any],
+    integer_weights: bool = False,
+) -> bytes:
     """Write names, signature and metadata into a converted file.
 
     Args:
@@ -127,6 +148,7 @@ def finish(content: bytes, names: _Names, *, integer_io: bool, metadata: dict[st
         names: of inputs, outputs and the layers in between.
         integer_io: whether inputs and outputs become the int8 tensors behind them.
         metadata: JSON values.
+        integer_weights: whether weights on an int8 grid are kept as integers.
 
     Raises:
         ConversionError: the converter left an empty or truncated model.
@@ -146,6 +168,8 @@ def finish(content: bytes, names: _Names, *, integer_io: bool, metadata: dict[st
     if integer_io:
         _drop_edges(model, graph, schema)
     _name_tensors(graph, inputs, outputs, names.layers)
+    if integer_weights:
+        store_integers(model, schema)
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
     signature.inputs = [_entry(schema, n, i) for n, i in zip(inputs, graph.inputs, strict=True)]
@@ -167,7 +191,7 @@ def finish(content: bytes, names: _Names, *, integer_io: bool, metadata: dict[st
 def _dequantize_strays(model: Any, graph: Any, schema: Any) -> None:
     """Put a Dequantize where the converter left a float operator with an int8 input (an EinsumDense after an Add)."""
     kinds, types = schema.BuiltinOperator, schema.TensorType
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    codes = codes_of(model)
     allowed = {kinds.DEQUANTIZE, kinds.CAST}
     made = {int(index) for operator in graph.operators for index in operator.outputs}
     as_float: dict[int, int] = {}
@@ -188,7 +212,7 @@ def _dequantize_strays(model: Any, graph: Any, schema: Any) -> None:
                 graph.tensors.append(copy)
                 as_float[index] = len(graph.tensors) - 1
                 new = schema.OperatorT()
-                new.opcodeIndex = _opcode(model, codes, schema)
+                new.opcodeIndex = opcode_of(model, kinds.DEQUANTIZE, 2, schema)  # the first version with int8
                 new.inputs, new.outputs = [index], [as_float[index]]
                 operators.append(new)
             inputs[position] = as_float[index]
@@ -197,21 +221,9 @@ def _dequantize_strays(model: Any, graph: Any, schema: Any) -> None:
     graph.operators = operators
 
 
-def _opcode(model: Any, codes: list[int], schema: Any) -> int:
-    """The index of Dequantize among a model's operators; it is added where it is missing."""
-    kind = schema.BuiltinOperator.DEQUANTIZE
-    if kind not in codes:
-        code = schema.OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = kind
-        code.version = 2  # the first with int8
-        model.operatorCodes.append(code)
-        codes.append(kind)
-    return codes.index(kind)
-
-
 def _drop_edges(model: Any, graph: Any, schema: Any) -> None:
     """Take away the Quantize behind each input and the Dequantize before each output."""
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    codes = codes_of(model)
     gone = []
     for operator in graph.operators:
         kind = codes[operator.opcodeIndex]

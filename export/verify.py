@@ -29,6 +29,8 @@ FLOAT_TOLERANCE = 1e-3
 # difference is small beside the signal, or (outputs near 0) it is one step.
 QUANTIZED_SQNR_DB = 30.0
 QUANTIZED_STEPS = 1.5
+# A file whose runtime rounds activations as they come differs from Keras, which does not, by that rounding.
+DYNAMIC_SQNR_DB = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +89,23 @@ def _difference(exact: NDArray[np.float64], other: NDArray[np.float64]) -> NDArr
     return np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
 
 
-def is_close(measured: Fidelity, *, quantized: bool) -> bool:
-    """Whether a file is as close as its kind can be; NaN is not."""
+def is_close(measured: Fidelity, *, quantized: bool, dynamic: bool = False) -> bool:
+    """Whether a file is as close as its kind can be; NaN is not.
+
+    Args:
+        measured: of the file.
+        quantized: its activations are rounded to grids that Keras has as well.
+        dynamic: its activations are rounded to grids that only its runtime has.
+    """
     if not np.isfinite(measured.max_error):
         return False
+    if measured.sqnr_db is None or (dynamic and measured.sqnr_db >= DYNAMIC_SQNR_DB):
+        return True
     if not quantized:
         return measured.max_error <= FLOAT_TOLERANCE
     if measured.max_steps is not None and measured.max_steps <= QUANTIZED_STEPS:
         return True
-    return measured.sqnr_db is None or measured.sqnr_db >= QUANTIZED_SQNR_DB
+    return measured.sqnr_db >= QUANTIZED_SQNR_DB
 
 
 def output_steps(model: keras.Model) -> dict[str, float]:
@@ -109,7 +119,12 @@ def output_steps(model: keras.Model) -> dict[str, float]:
 
 
 def first_difference(
-    model: keras.Model, inputs: Arrays, inside: Callable[[Sequence[str]], Arrays], *, quantized: bool
+    model: keras.Model,
+    inputs: Arrays,
+    inside: Callable[[Sequence[str]], Arrays],
+    *,
+    quantized: bool,
+    dynamic: bool = False,
 ) -> str | None:
     """Name the first Keras layer whose tensor differs between the model and the file.
 
@@ -117,7 +132,8 @@ def first_difference(
         model: functional.
         inputs: examples by name.
         inside: gives the file's tensors of those layers that it has, by layer name.
-        quantized: which tolerance counts.
+        quantized: which tolerance counts; see `is_close`.
+        dynamic: likewise.
 
     Returns:
         The layer's name, or None where every layer that both have is close.
@@ -137,7 +153,8 @@ def first_difference(
         if other.shape != reference.shape:  # ONNX holds images channels first
             other = np.moveaxis(other, 1, -1) if other.ndim == reference.ndim else other
             other = other.reshape(reference.shape)
-        if not is_close(fidelity({name: reference}, {name: other}), quantized=quantized):
+        measured = fidelity({name: reference}, {name: other})
+        if not is_close(measured, quantized=quantized, dynamic=dynamic):
             return str(name)
     return None
 

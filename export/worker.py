@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slimedge.errors import CheckError
-from slimedge.export.exporters import EXPORTERS, Settings
+from slimedge.export.exporters import DYNAMIC, EXPORTERS, Settings
 from slimedge.export.trial import Trial
 from slimedge.export.verify import (
     Fidelity,
@@ -21,6 +21,7 @@ from slimedge.export.verify import (
     is_close,
     output_steps,
 )
+from slimedge.lineage import lineage_of, quantization_of
 
 if TYPE_CHECKING:
     import keras
@@ -76,11 +77,13 @@ def convert(
     inputs = example_inputs(network, given)
     expected = keras_outputs(network, inputs)
     quantized = any(type(layer).__name__ == "FakeQuant" for layer in network._flatten_layers())
-    settings = Settings(io=io, batch=batch, integers=integers, metadata=metadata)
+    scheme = (quantization_of(lineage_of(network)) or {}).get("scheme")
+    settings = Settings(io=io, batch=batch, integers=integers, metadata=metadata, scheme=scheme)
     content, trial = EXPORTERS[to](network, settings)
     measured = fidelity(expected, trial.run(inputs), output_steps(network))
-    if not is_close(measured, quantized=quantized):
-        raise _parting(network, inputs, trial, measured, quantized, name)
+    kind = {"quantized": quantized, "dynamic": scheme == DYNAMIC}
+    if not is_close(measured, **kind):
+        raise _parting(network, inputs, trial, measured, kind, name)
     Path(out).write_bytes(content)
     return {
         "examples": measured.examples,
@@ -134,13 +137,11 @@ def _parting(
     inputs: Mapping[str, Any],
     trial: Trial,
     measured: Fidelity,
-    quantized: bool,
+    kind: Mapping[str, bool],
     name: str,
 ) -> CheckError:
     try:
-        layer = first_difference(
-            network, inputs, lambda layers: trial.inside(inputs, layers), quantized=quantized
-        )
+        layer = first_difference(network, inputs, lambda layers: trial.inside(inputs, layers), **kind)
     except Exception:  # noqa: BLE001 - where it parts is a help; that it parts has to be said anyway
         layer = None
     where = f"from layer '{layer}' on" if layer else "at a layer that the file does not show"

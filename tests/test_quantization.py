@@ -10,7 +10,8 @@ from small_models import MODELS, examples, float_and_int8
 from slimedge.artifact import Step
 from slimedge.compress.calibration import Watch
 from slimedge.compress.folding import OUTPUT_AXES
-from slimedge.compress.quantization import Quantize, kernel_scale, quantize, simplify, snapped_bias
+from slimedge.compress.quantization import Quantize, quantize
+from slimedge.compress.static import kernel_scale, simplify, snapped_bias
 from slimedge.data import Data
 from slimedge.errors import CheckError, InputError
 from slimedge.fake_quant import FakeQuant, FakeQuantWeights

@@ -317,7 +317,7 @@ def to_model(graph: Graph, *, kept: bool = True) -> keras.Model:
     tensors: dict[Value, Any] = {}
     for value, name in zip(graph.inputs, graph.input_names, strict=True):
         tensors[value] = keras.Input(batch_shape=value.shape, dtype=value.dtype, name=name)
-    renamed = _layer_names(graph)
+    renamed = layer_names(graph)
     made: dict[Layer, Any] = {}
     fill = _mapper(lambda value: tensors[value])
     for node in graph.nodes:
@@ -346,8 +346,8 @@ def _zero_initializers(layer: Layer) -> dict[str, Any]:
     return {name: "zeros" for name, value in layer.config.items() if name.endswith("_initializer") and value}
 
 
-def _layer_names(graph: Graph) -> dict[Layer, str]:
-    """Name layers so that those which make model outputs carry the outputs' names."""
+def layer_names(graph: Graph) -> dict[Layer, str]:
+    """Give the name of each layer in the model that `to_model` makes; one that makes a model output has that's name."""
     producers = graph.producers()
     names: dict[Layer, str] = {}
     for value, wanted in zip(graph.outputs, graph.output_names, strict=True):

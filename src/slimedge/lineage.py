@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -32,6 +32,16 @@ def with_lineage(model: keras.Model, lineage: Sequence[Step]) -> keras.Model:
     """
     _LINEAGES[model] = tuple(lineage)
     return model
+
+
+def quantization_of(lineage: Sequence[Step]) -> Mapping[str, Any] | None:
+    """Give the settings of the last quantization among steps, None where there is none.
+
+    Example:
+        >>> quantization_of([Step("quantize", {"scheme": "weight_only_wi8_afp32"}), Step("export", {})])
+        {'scheme': 'weight_only_wi8_afp32'}
+    """
+    return next((step.settings for step in reversed(lineage) if step.name == "quantize"), None)
 
 
 def to_json(lineage: Sequence[Step]) -> list[dict[str, Any]]:
