@@ -1,7 +1,8 @@
 # make demo    make .venv, install the locked versions, show the whole story on a bundled model
 # make test    the same installation, then every check and test
-# make full-set | speed | aa | export-cost | train-demo   the measurements under benchmarks/, written to
-#              benchmarks/results; each exits 1 where one of its bars is missed. make measure runs all but the last.
+# make full-set | words | speed | aa | export-cost | train-demo | train-words   the measurements under benchmarks/,
+#              written to benchmarks/results; each exits 1 where one of its bars is missed. make measure runs all but
+#              the last two.
 # make install only the installation;  make wheel  a wheel in dist/;  make clean  remove what make made
 #
 # PYTHON=/path/to/python chooses the interpreter; else the newest of python3.13 … python3.11, python3 that fits.
@@ -27,7 +28,7 @@ MADE := $(VENV)/.made
 LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
-.PHONY: help demo test install lint wheel clean measure full-set speed aa export-cost train-demo
+.PHONY: help demo test install lint wheel clean measure full-set words speed aa export-cost train-demo train-words
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -45,10 +46,13 @@ lint: install
 	$(BIN)/mypy --strict -p slimedge
 	$(BIN)/lint-imports
 
-measure: full-set speed aa export-cost
+measure: full-set words speed aa export-cost
 
 full-set: install
 	$(BIN)/python -m slimedge.benchmarks.full_set
+
+words: install
+	$(BIN)/python -m slimedge.benchmarks.words_accuracy
 
 speed: install
 	$(BIN)/python -m slimedge.benchmarks.speed
@@ -63,6 +67,9 @@ export-cost: install
 
 train-demo: install
 	$(BIN)/python -m slimedge.benchmarks.train_demo
+
+train-words: install
+	$(BIN)/python -m slimedge.benchmarks.train_words
 
 install: $(LINKED)
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from slimedge.artifact import Artifact
+from slimedge.artifact_file import read_artifact
 from slimedge.benchmarks.demo import DEBIAN_FOLDER, FOLDER
+from slimedge.benchmarks.predicting import predict
 from slimedge.data import Data
 from slimedge.errors import UnavailableError
 from slimedge.runtime.devices.local import Local
+from slimedge.runtime.targets import target_for
 
 MODELS = ("resnet8", "depthwise_separable")
 CALIBRATION = 1_000
@@ -22,7 +29,7 @@ PACKAGES = ("tensorflow", "keras", "onnx", "onnxruntime", "ai-edge-litert", "tf2
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """One model, float and int8, in every format."""
+    """One model, float and quantized, in every format."""
 
     keras: Path
     int8_keras: Path
@@ -30,6 +37,25 @@ class Files:
     tflite: Artifact
     int8_onnx: Artifact
     int8_tflite: Artifact
+
+    def artifacts(self, quantized: str = "int8") -> dict[str, Artifact]:
+        """Give every file by `float FORMAT` and `QUANTIZED FORMAT`."""
+        return {
+            "float keras": read_artifact(self.keras),
+            f"{quantized} keras": read_artifact(self.int8_keras),
+            "float onnx": self.onnx,
+            f"{quantized} onnx": self.int8_onnx,
+            "float tflite": self.tflite,
+            f"{quantized} tflite": self.int8_tflite,
+        }
+
+    def bytes_share(self) -> dict[str, float]:
+        """Give the bytes of the quantized over those of the float file, by format."""
+        pairs = {"onnx": (self.int8_onnx, self.onnx), "tflite": (self.int8_tflite, self.tflite)}
+        return {
+            kind: small.path.stat().st_size / large.path.stat().st_size
+            for kind, (small, large) in pairs.items()
+        }
 
 
 def full_set() -> Data:
@@ -46,13 +72,14 @@ def full_set() -> Data:
     return Data.load(DEBIAN_FOLDER, scale="1/255")
 
 
-def make_files(name: str, data: Data, folder: Path) -> Files:
-    """Quantize a bundled model on 1,000 training images and export it, float and int8, to both formats.
+def make_files(name: str, data: Data, folder: Path, *, scheme: str = "static_wi8_ai8") -> Files:
+    """Quantize a bundled model on 1,000 training examples and export it, float and quantized, to both formats.
 
     Args:
-        name: one of `MODELS`.
+        name: of a model in the demo folder.
         data: with a train part.
         folder: for the files.
+        scheme: of the quantization.
     """
     from slimedge.compress.quantization import quantize
     from slimedge.export.exporting import export_model
@@ -62,10 +89,41 @@ def make_files(name: str, data: Data, folder: Path) -> Files:
     model = load_model(source)
     calibration = data.bind(input_specs(model)).split(calibration=CALIBRATION).calibration
     quantized = folder / f"{name}_int8.keras"
-    save_model(quantize(model, calibration), quantized)
+    save_model(quantize(model, calibration, scheme=scheme), quantized)
     onnx, tflite = export_model(source, folder=folder)
     int8_onnx, int8_tflite = export_model(quantized, folder=folder)
     return Files(source, quantized, onnx, tflite, int8_onnx, int8_tflite)
+
+
+def probabilities(artifact: Artifact, data: Data) -> NDArray[np.float32]:
+    """Give the first output of a file for all of the data, which is bound to its inputs."""
+    outputs = predict(artifact, target_for(artifact), data, inputs=artifact.inputs).outputs
+    if outputs is None:
+        raise ValueError(f"{artifact.path} gave no outputs")
+    return outputs[0]
+
+
+def lost_accuracy(name: str, accuracy: Mapping[str, float], quantized: str, largest_drop: float) -> list[str]:
+    """Give a sentence for each format in which quantization costs more accuracy than is allowed.
+
+    Args:
+        name: of the model.
+        accuracy: by `float FORMAT` and `QUANTIZED FORMAT`.
+        quantized: what the keys call the quantized files.
+        largest_drop: that is allowed, as a share.
+    """
+    drops = {kind: accuracy[f"float {kind}"] - accuracy[f"{quantized} {kind}"] for kind in ("onnx", "tflite")}
+    return [
+        f"{quantized} {kind} of {name} loses {drop:.2%}, at most {largest_drop:.2%} is allowed"
+        for kind, drop in drops.items()
+        if drop > largest_drop
+    ]
+
+
+def show(found: Mapping[str, Any]) -> None:
+    """Print what a measurement found, a line each."""
+    for key, value in found.items():
+        sys.stdout.write(f"{key:>20}  {value}\n")
 
 
 def write_result(name: str, measured: Mapping[str, Any]) -> Path:

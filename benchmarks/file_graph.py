@@ -90,12 +90,8 @@ def read_tflite(path: Path) -> FileGraph:
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
-    kinds = _names(schema.BuiltinOperator)
     types = _names(schema.TensorType)
-    codes = [
-        kinds.get(max(code.builtinCode, code.deprecatedBuiltinCode), "CUSTOM")
-        for code in model.operatorCodes or []
-    ]
+    codes = _codes(model)
     graph = model.subgraphs[0]
     shapes: list[Shape | None] = [
         None if tensor.shape is None else tuple(int(size) for size in tensor.shape)
@@ -120,6 +116,28 @@ def read_tflite(path: Path) -> FileGraph:
         )
     first = shapes[graph.inputs[0]] if len(graph.inputs) else None
     return FileGraph(tuple(ops), constants, batch=(first or (1,))[0] or 1)
+
+
+def tflite_kinds(path: Path) -> tuple[str, ...]:
+    """Give the op types that a TFLite file needs, those inside of control flow too; `CUSTOM` is one not built in.
+
+    Args:
+        path: of a file that has passed its checks.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
+    return tuple(sorted(set(_codes(model))))
+
+
+def _codes(model: Any) -> list[str]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    kinds = _names(schema.BuiltinOperator)
+    return [
+        kinds.get(max(code.builtinCode, code.deprecatedBuiltinCode), "CUSTOM")
+        for code in model.operatorCodes or []
+    ]
 
 
 def _names(enumeration: Any) -> dict[int, str]:

@@ -14,15 +14,18 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from slimedge.artifact import Artifact
-from slimedge.artifact_file import read_artifact
-from slimedge.benchmarks.bundled import MODELS, Files, full_set, make_files, write_result
-from slimedge.benchmarks.predicting import predict
+from slimedge.benchmarks.bundled import (
+    MODELS,
+    full_set,
+    lost_accuracy,
+    make_files,
+    probabilities,
+    show,
+    write_result,
+)
 from slimedge.data import Data
 from slimedge.runtime.ops import heavy_ops
-from slimedge.runtime.targets import target_for
 
 LARGEST_DROP = 0.003
 LARGEST_SHARE = {"resnet8": 0.36, "depthwise_separable": 0.45}
@@ -61,15 +64,8 @@ def measure(name: str, data: Data, folder: Path) -> Found:
     specs = files.onnx.inputs
     test = data.bind(specs).split().evaluation
     truth = test.labels
-    artifacts = {
-        "float keras": read_artifact(files.keras),
-        "int8 keras": read_artifact(files.int8_keras),
-        "float onnx": files.onnx,
-        "int8 onnx": files.int8_onnx,
-        "float tflite": files.tflite,
-        "int8 tflite": files.int8_tflite,
-    }
-    answers = {kind: _probabilities(artifact, test) for kind, artifact in artifacts.items()}
+    artifacts = files.artifacts()
+    answers = {kind: probabilities(artifact, test) for kind, artifact in artifacts.items()}
     classes = {kind: outputs.argmax(axis=1) for kind, outputs in answers.items()}
     accuracy = {kind: float(np.mean(found == truth)) for kind, found in classes.items()}
     first = slice(FIDELITY_EXAMPLES)
@@ -80,7 +76,7 @@ def measure(name: str, data: Data, folder: Path) -> Found:
     }
     heavy = {kind: heavy_ops(artifacts[kind]) for kind in ("int8 onnx", "int8 tflite")}
     counts = {kind: (sum(op.integer for op in ops), len(ops)) for kind, ops in heavy.items()}
-    share = _bytes_share(files)
+    share = files.bytes_share()
     return Found(
         model=name,
         examples=len(test),
@@ -93,20 +89,6 @@ def measure(name: str, data: Data, folder: Path) -> Found:
     )
 
 
-def _probabilities(artifact: Artifact, data: Data) -> NDArray[np.float32]:
-    outputs = predict(artifact, target_for(artifact), data, inputs=artifact.inputs).outputs
-    if outputs is None:
-        raise ValueError(f"{artifact.path} gave no outputs")
-    return outputs[0]
-
-
-def _bytes_share(files: Files) -> dict[str, float]:
-    pairs = {"onnx": (files.int8_onnx, files.onnx), "tflite": (files.int8_tflite, files.tflite)}
-    return {
-        kind: small.path.stat().st_size / large.path.stat().st_size for kind, (small, large) in pairs.items()
-    }
-
-
 def _missed(
     name: str,
     accuracy: dict[str, float],
@@ -114,11 +96,8 @@ def _missed(
     counts: dict[str, tuple[int, int]],
     agreement: dict[str, float],
 ) -> list[str]:
-    missed = []
+    missed = lost_accuracy(name, accuracy, "int8", LARGEST_DROP)
     for kind in ("onnx", "tflite"):
-        drop = accuracy[f"float {kind}"] - accuracy[f"int8 {kind}"]
-        if drop > LARGEST_DROP:
-            missed.append(f"int8 {kind} of {name} loses {drop:.2%}, at most {LARGEST_DROP:.2%} is allowed")
         if share[kind] > LARGEST_SHARE[name]:
             missed.append(f"int8 {kind} of {name} has {share[kind]:.3f} of the float bytes")
         integer, total = counts[f"int8 {kind}"]
@@ -139,8 +118,7 @@ def main() -> int:
     for name in MODELS:
         with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
             found.append(measure(name, data, Path(folder)))
-        for key, value in asdict(found[-1]).items():
-            sys.stdout.write(f"{key:>20}  {value}\n")
+        show(asdict(found[-1]))
     path = write_result("full_set", {"nets": [asdict(one) for one in found]})
     sys.stdout.write(f"written to {path}\n")
     return 1 if any(one.missed for one in found) else 0

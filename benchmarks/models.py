@@ -1,12 +1,15 @@
-"""The two small classifiers that slimedge is measured on: ResNet-8 and a depthwise-separable net.
+"""The small classifiers that slimedge is measured on: ResNet-8, a depthwise-separable net, and an LSTM.
 
 ResNet-8 follows MLPerf Tiny's image-classification model (Banbury et al., 2021, "MLPerf Tiny
 Benchmark"); the depthwise-separable net follows MobileNetV1 (Howard et al., 2017).
+The LSTM (Hochreiter and Schmidhuber, 1997) reads a word letter by letter.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from slimedge.benchmarks import words
 
 if TYPE_CHECKING:
     import keras
@@ -90,3 +93,21 @@ def depthwise_separable(shape: tuple[int, int, int] = IMAGE_SHAPE, classes: int 
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     outputs = layers.Dense(classes, activation="softmax", name="probabilities")(x)
     return keras.Model(image, outputs, name="depthwise_separable")
+
+
+def word_lstm() -> keras.Model:
+    """Build an untrained LSTM that tells the language of a word.
+
+    Padding is a letter like the others, without a mask, which would put a choice into each step of the files.
+
+    Returns:
+        A functional model from `letters` (batch, 20), int32 ids, to `language` (batch, 6).
+    """
+    import keras
+    from keras import layers
+
+    letters = keras.Input((words.LONGEST,), dtype="int32", name="letters")
+    x = layers.Embedding(words.SYMBOLS, 32, name="embedding")(letters)
+    x = layers.LSTM(128, name="lstm")(x)
+    outputs = layers.Dense(len(words.LANGUAGES), activation="softmax", name="language")(x)
+    return keras.Model(letters, outputs, name="word_language")

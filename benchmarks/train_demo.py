@@ -16,47 +16,11 @@ import numpy as np
 
 from slimedge.benchmarks import models
 from slimedge.benchmarks.demo import DEBIAN_FOLDER, FOLDER, SAMPLE
+from slimedge.benchmarks.training import train
 from slimedge.data import Data
-from slimedge.keras_file import save_model
 
 MODELS = ("resnet8", "depthwise_separable")
-EPOCHS = 5
-BATCH = 128
-HELD_OUT = 5_000
-PEAK_LEARNING_RATE = 4e-3
-WARM_UP_STEPS = 200
 SAMPLE_TRAIN, SAMPLE_TEST = 1_000, 2_000
-
-
-def train(name: str, train_data: tuple[Any, Any], test_data: tuple[Any, Any], seed: int) -> dict[str, Any]:
-    """Train one model and write it into the demo folder; give its accuracies and settings."""
-    import keras
-
-    keras.utils.set_random_seed(seed)
-    model = getattr(models, name)()
-    images, labels = train_data
-    kept = len(images) - HELD_OUT
-    steps = EPOCHS * kept // BATCH
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, steps - WARM_UP_STEPS, warmup_target=PEAK_LEARNING_RATE, warmup_steps=WARM_UP_STEPS
-    )
-    model.compile(
-        keras.optimizers.AdamW(rate, weight_decay=0.01),
-        "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    held_out = (images[kept:], labels[kept:])
-    model.fit(
-        images[:kept], labels[:kept], batch_size=BATCH, epochs=EPOCHS, validation_data=held_out, verbose=2
-    )
-    accuracy = {
-        part: round(float(model.evaluate(*data, verbose=0)[1]), 4)
-        for part, data in (("held_out", held_out), ("test", test_data))
-    }
-    plain = getattr(models, name)()  # without the optimizer's slots
-    plain.set_weights(model.get_weights())
-    save_model(plain, FOLDER / f"{name}.keras", lineage=())
-    return {"parameters": model.count_params(), "epochs": EPOCHS, "seed": seed, "accuracy": accuracy}
 
 
 def cut_sample(train_data: tuple[Any, Any], test_data: tuple[Any, Any], seed: int) -> None:
@@ -89,7 +53,10 @@ def main() -> None:
         (images,) = inputs.values()
         parts.append((images.reshape(-1, *models.IMAGE_SHAPE).astype(np.float32), labels))
     cut_sample(parts[0], parts[1], given.seed)
-    results = {name: train(name, parts[0], parts[1], given.seed) for name in given.models}
+    results = {
+        name: train(getattr(models, name), FOLDER / f"{name}.keras", parts[0], parts[1], given.seed)
+        for name in given.models
+    }
     given.results.parent.mkdir(parents=True, exist_ok=True)
     given.results.write_text(json.dumps(results, indent=2) + "\n")
     print(json.dumps(results, indent=2))

@@ -237,6 +237,23 @@ def of(counts):
     return f"{counts[0]} of {counts[1]}"
 
 
+def words(found):
+    def row(what, values, form):
+        return (what, *(form(values[kind]) for kind in ("onnx", "tflite")))
+
+    def accuracy(kind):
+        return {form: found["accuracy"][f"{kind} {form}"] for form in ("onnx", "tflite")}
+
+    return table(
+        f"the language of a word, {found['examples']:,} test words ([words.json]"
+        "(benchmarks/results/words.json))",
+        ["ONNX", "TFLite"],
+        row("accuracy, float", accuracy("float"), percent),
+        row("accuracy, quantized", accuracy("quantized"), percent),
+        row("bytes of quantized over float", found["bytes_share"], lambda share: f"{share:.3f}"),
+    )
+
+
 def speed(found):
     def row(what, value):
         return (what, *(value(net) for net in found["nets"]))
@@ -286,6 +303,17 @@ def train_demo(found):
     )
 
 
+def train_words(found):
+    return table(
+        "the bundled LSTM ([train_words.json](benchmarks/results/train_words.json))",
+        ["word's language"],
+        ("parameters", f"{found['parameters']:,}"),
+        ("training words", f"{found['examples']['train']:,}"),
+        ("epochs of training", f"{found['epochs']}"),
+        (f"accuracy on {found['examples']['test']:,} test words", percent(found["accuracy"]["test"])),
+    )
+
+
 def aa(found):
     def right(slowdown):
         return [of((one["right"], one["of"])) for one in found["summary"] if one["slowdown"] == slowdown]
@@ -298,7 +326,9 @@ def aa(found):
     )
 
 
-TABLES = {table.__name__: table for table in (full_set, speed, export_cost, train_demo, aa)}
+TABLES = {
+    table.__name__: table for table in (full_set, words, speed, export_cost, train_demo, train_words, aa)
+}
 
 
 @pytest.mark.parametrize("result", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)

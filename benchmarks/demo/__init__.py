@@ -1,4 +1,4 @@
-"""The bundled demo: two small trained classifiers and a sample of Fashion-MNIST (MIT, Zalando SE)."""
+"""The bundled demo: small trained classifiers and a sample of Fashion-MNIST (MIT, Zalando SE)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from slimedge.data import Data
 FOLDER = Path(__file__).resolve().parent
 SAMPLE = "fashion_mnist_sample.npz"
 MODEL = "resnet8.keras"
+WORDS_MODEL = "word_language.keras"
 # Where Debian's package dataset-fashion-mnist puts the full set.
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
