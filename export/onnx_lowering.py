@@ -202,6 +202,21 @@ def _dequantized(producers: Mapping[str, NodeProto], tensor: str) -> NodeProto |
     return node if node is not None and node.op_type == "DequantizeLinear" else None
 
 
+def drop_identities(graph: OnnxGraph) -> None:
+    """Remove each Identity, but for one that makes an output of the model out of an input or another output."""
+    for node in [node for node in graph.nodes if node.op_type == "Identity"]:
+        source, target = node.input[0], node.output[0]
+        maker = graph.producer(source)
+        if target in graph.outputs and (maker is None or source in graph.outputs):
+            continue
+        graph.remove([node])
+        if target not in graph.outputs:
+            graph.redirect(target, source)
+        elif maker is not None:
+            maker.output[list(maker.output).index(source)] = target
+            graph.redirect(source, target)
+
+
 def drop_clipped_relus(graph: OnnxGraph) -> None:
     """Remove a Relu or Clip that only a QuantizeLinear follows which clips at least as much."""
     consumers, producers = graph.consumers(), graph.producers()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from slimedge import notes
 from slimedge.errors import CheckError, ConversionError, InputError
 from slimedge.export.exporters import DYNAMIC, WEIGHT_ONLY, Settings, check_io
+from slimedge.export.recurrent import Joint, without_recurrences
 from slimedge.export.tensorflow_graph import inlined, without_erfc
 from slimedge.export.tracing import Traced, Weight, trace
 from slimedge.export.trial import OnnxTrial
@@ -61,14 +62,27 @@ def to_onnx(
             f"output '{min(passed)}' of model '{model.name}' has the name of an input, and ONNX has one name for "
             "both; leave that output away, or make it with a layer of its own name (keras.layers.Identity)."
         )
-    traced = trace(model, batch=None, leave_out=_is_left_out)
+    inner, recurrences = without_recurrences(model)
+    traced = trace(inner, batch=None, leave_out=_is_left_out)
     if sum(weight.value.nbytes for weight in traced.left_out.values()) > LARGEST_FILE_BYTES:
         raise InputError(f"model '{model.name}' is over ONNX's limit of 2 GiB for one file.")
     # TensorFlow takes fewer characters in a name than Keras, so inputs go by position.
-    ends = {tensor.name: spec.name for tensor, spec in zip(traced.inputs, input_specs(model), strict=False)}
-    outputs = {traced.outputs[spec.name].name: spec.name for spec in output_specs(model)}
+    given = {spec.name: tensor.name for tensor, spec in zip(traced.inputs, input_specs(inner), strict=False)}
+    made = {name: tensor.name for name, tensor in traced.outputs.items()}
+    joints = [
+        Joint(recurrence, made[recurrence.given], [given[name] for name in recurrence.made])
+        for recurrence in recurrences
+    ]
     proto = _lower(
-        traced, layers, ends, outputs, integers=integers, io=io, scheme=scheme, metadata=dict(metadata or {})
+        traced,
+        layers,
+        {given[spec.name]: spec.name for spec in input_specs(model)},
+        {made[spec.name]: spec.name for spec in output_specs(model)},
+        joints,
+        integers=integers,
+        io=io,
+        scheme=scheme,
+        metadata=dict(metadata or {}),
     )
     return round_dynamically(proto, integers=integers) if scheme == DYNAMIC else proto
 
@@ -119,6 +133,7 @@ def _lower(
     layers: set[str],
     inputs: Mapping[str, str],
     outputs: Mapping[str, str],
+    joints: Sequence[Joint],
     *,
     integers: str,
     io: str,
@@ -128,11 +143,16 @@ def _lower(
     from slimedge.export import onnx_lowering as lowering
     from slimedge.export.onnx_graph import OnnxGraph
     from slimedge.export.onnx_naming import name_after_layers
+    from slimedge.export.onnx_recurrent import join
     from slimedge.export.onnx_weights import store_integers
 
-    graph = OnnxGraph(_convert(traced, outputs))
+    graph = OnnxGraph(_convert(traced))
     lowering.fuse_dense(graph)
     lowering.fill_weights(graph, traced.left_out)
+    for joint in joints:
+        join(graph, joint, apart=scheme == WEIGHT_ONLY)
+    if joints:
+        lowering.drop_identities(graph)
     lowering.fold_affine(graph)
     lowering.quantize_biases(graph)
     lowering.drop_clipped_relus(graph)
@@ -177,7 +197,7 @@ def _grids(graph: Any, names: list[str], kind: str) -> dict[str, Any]:
     return found
 
 
-def _convert(traced: Traced, outputs: Mapping[str, str]) -> ModelProto:
+def _convert(traced: Traced) -> ModelProto:
     import logging
 
     import tf2onnx
@@ -185,13 +205,14 @@ def _convert(traced: Traced, outputs: Mapping[str, str]) -> ModelProto:
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     definition = traced.definition
     names = [tensor.name for tensor in traced.inputs]
+    outputs = [tensor.name for tensor in traced.outputs.values()]
     if definition.library.function:
         definition = inlined(definition, [*names, *outputs])
     without_erfc(definition)
     gc.collect()
     try:
         proto, _ = tf2onnx.convert.from_graph_def(
-            definition, name="model", input_names=names, output_names=list(outputs), opset=OPSET
+            definition, name="model", input_names=names, output_names=outputs, opset=OPSET
         )
     except Exception as error:  # tf2onnx raises whatever its handlers raise
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

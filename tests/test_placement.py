@@ -11,7 +11,7 @@ import pytest
 from keras import layers, ops
 
 from slimedge.compress.placement import Placement, place
-from slimedge.compress.quantization import simplify
+from slimedge.compress.static import simplify
 from slimedge.graph import Graph, Node, from_model
 
 
