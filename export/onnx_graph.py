@@ -67,6 +67,19 @@ class OnnxGraph:
         identities = {id(node) for node in gone}
         self.nodes = [node for node in self.nodes if id(node) not in identities]
 
+    def remove_unused(self) -> None:
+        """Remove nodes whose results nobody takes."""
+        while True:
+            consumers = self.consumers()
+            unused = [
+                node
+                for node in self.nodes
+                if not any(tensor in consumers or tensor in self.outputs for tensor in node.output)
+            ]
+            if not unused:
+                return
+            self.remove(unused)
+
     def redirect(self, old: str, new: str) -> None:
         """Let everybody who takes `old` take `new`."""
         for node in self.nodes:

@@ -144,6 +144,7 @@ def _lower(
     from slimedge.export.onnx_graph import OnnxGraph
     from slimedge.export.onnx_naming import name_after_layers
     from slimedge.export.onnx_recurrent import join
+    from slimedge.export.onnx_transposed import as_convolutions, mend_paddings
     from slimedge.export.onnx_weights import store_integers
 
     graph = OnnxGraph(_convert(traced))
@@ -156,6 +157,8 @@ def _lower(
     lowering.fold_affine(graph)
     lowering.quantize_biases(graph)
     lowering.drop_clipped_relus(graph)
+    mend_paddings(graph)
+    as_convolutions(graph)
     if scheme == WEIGHT_ONLY:
         store_integers(graph)
     elif integers == "s8s8":
