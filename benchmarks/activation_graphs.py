@@ -71,7 +71,7 @@ def of_file(graph: FileGraph) -> Peak | None:
     ops: list[Op] = []
     for op in graph.ops:
         takes = tuple(name for name in op.takes if name not in constant)
-        if not takes and (op.takes or op.kind == "Constant"):
+        if op.kind in _KNOWN_BEFORE or (op.takes and not takes):
             constant.update(op.gives)
         else:
             ops.append(Op(op.name, takes, op.gives, _file_role(op, constant), _body_bytes(op)))
@@ -86,7 +86,7 @@ def _for_one_example(
     outputs: tuple[str, ...],
     batch: int,
 ) -> Peak | None:
-    found = peak(fused(ops, inputs, outputs), sizes, inputs, outputs)
+    found = peak(*fused(ops, sizes, inputs, outputs), inputs, outputs)
     return None if found is None else Peak(-(-found.bytes // batch), found.op)
 
 
@@ -102,13 +102,16 @@ def _bytes(value: graph.Value, bits: int | None = None) -> int | None:
 
 
 def _layer_role(node: graph.Node) -> Role:
-    if len(node.inputs) != 1 or len(node.outputs) != 1:
+    if node.layer.kind == "FakeQuantWeights":
         return Role.PLAIN
-    if rules.activation_of(node) in {"relu", "relu6"}:
-        return Role.CLIP
-    same = _bytes(node.inputs[0]) == _bytes(node.output) and node.inputs[0].dtype == node.output.dtype
-    passes = node.layer.kind in TRAINING_ONLY or node.layer.kind in _KERAS_ALIASES
-    return Role.ALIAS if same and passes else Role.PLAIN
+    if node.layer.kind in TRAINING_ONLY or node.layer.kind in _KERAS_ALIASES:
+        same = {(value.dtype, _bytes(value)) for value in (*node.inputs, *node.outputs)}
+        if len(node.inputs) == len(node.outputs) == len(same) == 1:
+            return Role.ALIAS
+    role = rules.role_of(node)
+    if isinstance(role, str) or role is rules.Role.WEIGHTED:  # its weights were left as they are
+        return Role.FLOAT
+    return Role.CLIP if role is rules.Role.RELU else Role.PLAIN
 
 
 def _file_role(op: FileOp, constant: set[str]) -> Role:
@@ -127,6 +130,8 @@ def _body_bytes(op: FileOp) -> int | None:
     return needed
 
 
+# Their values are constants or follow from shapes, which are fixed.
+_KNOWN_BEFORE = frozenset({"Constant", "RANK", "SHAPE", "Shape", "Size"})
 _KERAS_ALIASES = frozenset({"ExpandDims", "Flatten", "Reshape", "Squeeze"})
 _KERAS_BITS = {
     **dict.fromkeys(("bool", "int8", "uint8", "float8_e4m3fn", "float8_e5m2"), 8),
@@ -141,6 +146,8 @@ _FILE_ROLES = {
     **dict.fromkeys(("Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"), Role.ALIAS),
     **dict.fromkeys(("EXPAND_DIMS", "RESHAPE", "SQUEEZE"), Role.ALIAS),
     **dict.fromkeys(("Clip", "Relu"), Role.CLIP),
+    # Through which ONNX Runtime moves DequantizeLinear and QuantizeLinear.
+    **dict.fromkeys(("MaxPool", "Slice", "Transpose"), Role.MOVE),
     "QuantizeLinear": Role.QUANTIZE,
     "DequantizeLinear": Role.DEQUANTIZE,
 }

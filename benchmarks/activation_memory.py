@@ -29,6 +29,10 @@ class Role(Enum):
     """Turns integers into real numbers."""
     CLIP = auto()
     """A ReLU, which a quantized op before it does on the way."""
+    MOVE = auto()
+    """Moves or selects numbers, integers as well as real ones: a transposition."""
+    FLOAT = auto()
+    """Makes new tensors, and has no form on integers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,33 +109,50 @@ def peak(
     return Peak(highest, ops[needed.index(highest)].name if ops else None)
 
 
-def fused(ops: Sequence[Op], inputs: Iterable[str], outputs: Iterable[str]) -> tuple[Op, ...]:
+def fused(
+    ops: Sequence[Op], sizes: Mapping[str, int | None], inputs: Iterable[str], outputs: Iterable[str]
+) -> tuple[tuple[Op, ...], dict[str, int | None]]:
     """Let quantized ops take and make integers, as runtimes do with an op between DequantizeLinear and QuantizeLinear.
 
     An op is quantized where all that it takes comes out of a DEQUANTIZE, and where what it makes goes into one
-    QUANTIZE and nowhere else, perhaps through a CLIP. Then the real numbers around it are never in memory: QUANTIZE
-    and CLIP become aliases, and so does a DEQUANTIZE that only quantized ops read, or a QUANTIZE to another grid.
+    QUANTIZE and nowhere else, perhaps through CLIPs and MOVEs. Then the real numbers around it are never in memory:
+    QUANTIZE and CLIP become aliases, and so does a DEQUANTIZE that only quantized ops read, or a QUANTIZE to another
+    grid; what a MOVE takes or makes between them is integers.
 
     Args:
         ops: in the order in which they run.
+        sizes: bytes of each tensor, as for `peak`.
         inputs: of the graph.
         outputs: of the graph.
 
     Returns:
-        The same ops, some of them with the role `ALIAS`.
+        The same ops, some of them with the role `ALIAS`, and the sizes, some of them less.
     """
     wiring = _Wiring(ops, frozenset((*inputs, *outputs)))
+    found = dict(sizes)
     aliases: set[int] = set()
     quantized = {step for step, op in enumerate(ops) if op.role is Role.QUANTIZE}
-    for step, op in enumerate(ops):
-        if op.role is Role.QUANTIZE:
-            way = wiring.to_a_quantized_op(step)
-            quantized.update(way[-1:])
-            aliases.update(way[:-1])
-    for step, op in enumerate(ops):
-        if op.role is Role.DEQUANTIZE and wiring.only_read_by(quantized, op.outputs[0]):
+    for step in sorted(quantized):
+        way = wiring.to_a_quantized_op(step)
+        quantized.update(way[1:])
+        aliases.update(each for each in way[:-1] if ops[each].role is not Role.MOVE)
+        for moving in way[1:-1]:
+            if ops[moving].role is Role.MOVE:
+                like = ops[step].outputs[0], ops[step].inputs[0]
+                found[ops[moving].inputs[0]] = _scaled(sizes, ops[moving].inputs[0], *like)
+    for step in reversed(range(len(ops))):
+        op = ops[step]
+        if not op.outputs or not wiring.only_read_by(quantized, op.outputs[0]):
+            continue
+        if op.role is Role.DEQUANTIZE:
             aliases.add(step)
-    return tuple(replace(op, role=Role.ALIAS) if step in aliases else op for step, op in enumerate(ops))
+        elif op.role is Role.MOVE and step not in quantized and all(map(wiring.dequantized, op.inputs)):
+            quantized.add(step)
+            source = ops[wiring.dequantizer(op.inputs[0])]
+            found[op.outputs[0]] = _scaled(sizes, op.outputs[0], source.inputs[0], source.outputs[0])
+    return tuple(
+        replace(op, role=Role.ALIAS) if step in aliases else op for step, op in enumerate(ops)
+    ), found
 
 
 @dataclass(slots=True)
@@ -157,9 +178,15 @@ class _Wiring:
     def bytes_of(self, name: str) -> str:
         return self.shared.get(name, name)
 
+    def dequantizer(self, name: str) -> int:
+        """Give the DEQUANTIZE that this comes out of, perhaps through MOVEs; -1 where it does not."""
+        step = self.makers.get(self.bytes_of(name), -1)
+        while step >= 0 and self.ops[step].role is Role.MOVE:
+            step = self.makers.get(self.bytes_of(self.ops[step].inputs[0]), -1)
+        return step if step >= 0 and self.ops[step].role is Role.DEQUANTIZE else -1
+
     def dequantized(self, name: str) -> bool:
-        maker = self.makers.get(self.bytes_of(name))
-        return maker is not None and self.ops[maker].role is Role.DEQUANTIZE
+        return self.dequantizer(name) >= 0
 
     def only_read_by(self, steps: set[int], name: str) -> bool:
         kept = self.bytes_of(name)
@@ -178,9 +205,9 @@ class _Wiring:
         while (found := self.before(way[-1])) is not None:
             way.append(found)
             op = self.ops[found]
-            if op.role not in {Role.PLAIN, Role.CLIP} or not op.inputs:
+            if op.role not in {Role.PLAIN, Role.CLIP, Role.MOVE}:
                 break
-            if all(map(self.dequantized, op.inputs)):
+            if op.inputs and all(map(self.dequantized, op.inputs)):
                 return tuple(way)
             if op.role is Role.PLAIN:
                 break
@@ -204,3 +231,9 @@ def _known_sizes(shared: Mapping[str, str], sizes: Mapping[str, int | None]) -> 
             kept = shared.get(name, name)
             known[kept] = min(size, known.get(kept, size))
     return known
+
+
+def _scaled(sizes: Mapping[str, int | None], name: str, part: str, whole: str) -> int | None:
+    """Give the bytes of a tensor with elements as wide as those of `part`, if it had such as `whole` has."""
+    size, wide, wider = sizes.get(name), sizes.get(part), sizes.get(whole)
+    return None if size is None or wide is None or not wider else size * wide // wider
