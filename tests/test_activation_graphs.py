@@ -34,7 +34,8 @@ def resnet8():
 
 @pytest.fixture(scope="module")
 def int8_resnet8(resnet8):
-    images = np.random.default_rng(0).random((8, 28, 28, 1), np.float32)
+    with np.load(DEMO / "fashion_mnist_sample.npz") as sample:
+        images = np.float32(sample["image_train"][:8] / 255)
     return slimedge.quantize(resnet8, slimedge.Data.load({"image": images}))
 
 
@@ -193,8 +194,7 @@ def test_a_loop_in_a_tflite_file_counts_the_larger_of_its_graphs(tmp_path):
     (loop,) = [op for op in network.ops if op.bodies]
     inside = max(of_file(body).bytes for body in loop.bodies)
 
-    # In the body: both states (counter and 10 floats), and the 50 floats before and after the sine.
-    assert inside >= 4 * (50 + 50)
-    assert (
-        of_file(network).bytes == inside + 4 * (10 + 10) + 4 * 2
+    assert inside == 4 * (50 + 50 + 1)  # around the sine, and the counter
+    assert of_file(network).bytes == inside + 4 * (
+        10 + 10 + 1
     )  # and what goes into and comes out of the loop
