@@ -117,9 +117,9 @@ def test_the_activation_memory_is_shown_with_where_it_is_needed(model):
 
     # 4 · 4 · 6 floats before and after the normalization; before it, the image and the first of them are more.
     assert (found.activation_bytes, found.activation_peak) == (4 * (8 * 8 * 3 + 4 * 4 * 6), "conv")
-    console = Console(width=100, record=True, file=io.StringIO())
+    console = Console(width=100, file=(shown := io.StringIO()))
     inspection.show(found, console)
-    assert re.search(r"^activations +1\.15 kB at conv$", console.export_text(), re.MULTILINE)
+    assert re.search(r"^activations +1\.15 kB at conv$", shown.getvalue(), re.MULTILINE)
     assert json.loads(inspection.as_json(found))["activation_bytes"] == 1152
 
 
