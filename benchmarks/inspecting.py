@@ -1,4 +1,4 @@
-"""What is in a model: layers or ops, shapes, parameters, MACs, sparsity, types, sizes and how it was made."""
+"""What is in a model: layers or ops, shapes, parameters, MACs, memory, sparsity, types, sizes, how it was made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slimedge.artifact import Format, Step, TensorSpec
-from slimedge.benchmarks import macs, size, weighing
+from slimedge.benchmarks import activation_graphs, macs, size, weighing
 from slimedge.benchmarks.entries import HDF5_ENDINGS
 from slimedge.benchmarks.file_graph import read_onnx, read_tflite
 from slimedge.errors import SlimedgeError
@@ -58,6 +58,8 @@ class Inspection:
         parameters: numbers in the weights.
         nonzero_parameters: those that are not zero.
         macs: multiply-accumulates for one example.
+        activation_bytes: the largest sum of tensors that are alive at the same time, for one example.
+        activation_peak: the layer or op that runs then, the first of them.
         file_bytes: None for a model in memory.
         gzip_bytes: likewise.
         layers: of a Keras model, in the order of their calls.
@@ -78,6 +80,8 @@ class Inspection:
     macs: int | None
     file_bytes: int | None
     gzip_bytes: int | None
+    activation_bytes: int | None = None
+    activation_peak: str | None = None
     layers: tuple[LayerFacts, ...] = ()
     ops: Mapping[str, int] | None = None
     weight_types: Mapping[str, int] | None = None
@@ -129,6 +133,7 @@ def _keras(model: keras.Model, path: Path | None) -> Inspection:
     from slimedge.lineage import lineage_of
 
     counted = macs.count(model)
+    activations = activation_graphs.of_model(model)
     layers = _layers(model, counted)
     types: Counter[str] = Counter()
     for layer in layers:
@@ -143,6 +148,8 @@ def _keras(model: keras.Model, path: Path | None) -> Inspection:
         macs=counted.total,
         file_bytes=None if path is None else size.file_bytes([path]),
         gzip_bytes=None if path is None else size.gzip_bytes([path]),
+        activation_bytes=activations.bytes if activations else None,
+        activation_peak=activations.op if activations else None,
         layers=layers,
         weight_types=dict(types),
         lineage=lineage_of(model),
@@ -186,6 +193,7 @@ def _exported(artifact: Artifact, progress: Progress) -> Inspection:
 
     weight = weighing.weigh(artifact)
     graph = _GRAPHS[artifact.format](artifact.path)
+    activations = activation_graphs.of_file(graph)
     notes = list(weight.notes)
     integer = total = None
     progress(f"loading {artifact.path.name} in its runtime")
@@ -204,6 +212,8 @@ def _exported(artifact: Artifact, progress: Progress) -> Inspection:
         macs=weight.macs,
         file_bytes=weight.file_bytes,
         gzip_bytes=weight.gzip_bytes,
+        activation_bytes=activations.bytes if activations else None,
+        activation_peak=activations.op if activations else None,
         ops=dict(Counter(op.kind for op in graph.ops).most_common()),
         weight_types=dict(graph.constants),
         integer_ops=integer,

@@ -107,7 +107,7 @@ def _count(
     if kind is None or kind in _FREE:
         multiplies = kind is None and any(len(shape) > 1 for _, shape in weights)
         return None if multiplies else 0
-    if kind == "EinsumDense":
+    if kind in {"EinsumDense", "Tensordot"}:
         output = ()  # where the user leaves sizes open that the inputs tell
     known = (*inputs, output)
     if any(size is None for shape in known for size in shape):
@@ -168,6 +168,55 @@ def _dot_attention(call: _Call) -> int:
     return prod(query[:-1]) * value[-2] * (query[-1] + value[-1])
 
 
+def _additive_attention(call: _Call) -> int:
+    """Count the learned scale of the scores, sum(scale · tanh(query + key)), and their product with the values."""
+    query, value = call.inputs[0], call.inputs[1]
+    scaled = query[-1] if call.config.get("use_scale", True) else 0
+    return prod(query[:-1]) * value[-2] * (scaled + value[-1])
+
+
+def _convolution_recurrent(call: _Call) -> int:
+    steps, dimensions = call.inputs[0][0], len(call.inputs[0]) - 2
+    channels_first = call.config.get("data_format") == "channels_first"
+    places = call.output[-dimensions:] if channels_first else call.output[-dimensions - 1 : -1]
+    return steps * prod(places) * call.size("kernel", "recurrent_kernel")
+
+
+def _batch_dot(call: _Call) -> int | None:
+    axes = call.config.get("axes")  # keras.ops.dot, of the same name, has none
+    if axes is None or len(call.inputs) != 2:
+        return None
+    axis = axes if isinstance(axes, int) else axes[0]
+    left, right = call.inputs
+    return prod(left) * prod(right) // (1, *left)[axis]
+
+
+def _tensor_dot(call: _Call) -> int | None:
+    axes = call.config.get("axes")
+    if axes is None or len(call.inputs) != 2:
+        return None
+    left, right = ((1, *shape) for shape in call.inputs)
+    if isinstance(axes, int):
+        summed = left[len(left) - axes :]
+    else:
+        first = axes[0]
+        summed = tuple(left[axis] for axis in ([first] if isinstance(first, int) else first))
+    return prod(left) * prod(right) // prod(summed)
+
+
+def _einsum(call: _Call) -> int | None:
+    """Count the product of two tensors with the batch first; of more, the order of the products is not known."""
+    terms = str(call.config.get("subscripts", "")).replace(" ", "").partition("->")[0].split(",")
+    if len(terms) != len(call.inputs) or len({term[:1] for term in terms}) != 1 or len(terms) > 2:
+        return None
+    sizes: dict[str, int] = {}
+    for term, shape in zip(terms, call.inputs, strict=True):
+        if "." in term or len(term) != len(shape) + 1:
+            return None
+        sizes.update(zip(term[1:], shape, strict=True))
+    return prod(sizes.values()) if len(terms) == 2 else 0
+
+
 def _product(call: _Call) -> int:
     return prod(call.output) * call.inputs[0][-1]
 
@@ -192,11 +241,11 @@ _FORMULAS: dict[str, Callable[[_Call], int | None]] = {
     **dict.fromkeys(("MultiHeadAttention", "GroupedQueryAttention"), _heads_attention),
     "Attention": _dot_attention,
     "Matmul": _product,
-    # Operations that multiply tensors in ways that have no formula here.
-    **dict.fromkeys(
-        ("AdditiveAttention", "Dot", "Einsum", "Tensordot", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
-        lambda _: None,
-    ),
+    "AdditiveAttention": _additive_attention,
+    "Dot": _batch_dot,
+    "Einsum": _einsum,
+    "Tensordot": _tensor_dot,
+    **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _convolution_recurrent),
     # Wrappers, which `_count` looks into.
     **dict.fromkeys(("TimeDistributed", "FakeQuantWeights"), lambda _: None),
 }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 
 import keras
 import numpy as np
 import pytest
 import tiny_files
 from keras import layers
+from rich.console import Console
 
 import slimedge
 from slimedge.benchmarks.inspecting import inspect
@@ -107,6 +110,24 @@ def test_the_json_holds_every_field_and_the_sparsity(model):
         document
     )
     assert document["layers"][0]["output_shape"] == [None, 4, 4, 6]
+
+
+def test_the_activation_memory_is_shown_with_where_it_is_needed(model):
+    found = inspect(model)
+
+    # 4 · 4 · 6 floats before and after the normalization; before it, the image and the first of them are more.
+    assert (found.activation_bytes, found.activation_peak) == (4 * (8 * 8 * 3 + 4 * 4 * 6), "conv")
+    console = Console(width=100, file=(shown := io.StringIO()))
+    inspection.show(found, console)
+    assert re.search(r"^activations +1\.15 kB at conv$", shown.getvalue(), re.MULTILINE)
+    assert json.loads(inspection.as_json(found))["activation_bytes"] == 1152
+
+
+def test_unknown_activation_memory_is_null_and_not_zero():
+    x = keras.Input((None, 3))
+    found = inspect(keras.Model(x, layers.Dense(2)(x)))
+
+    assert json.loads(inspection.as_json(found))["activation_bytes"] is None
 
 
 def test_it_is_in_the_package_by_name():

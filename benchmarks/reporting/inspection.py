@@ -44,6 +44,7 @@ def _summary(found: Inspection) -> Table:
             table.add_row(what, Text(_spec(spec)))
     table.add_row("parameters", Text(_parameters(found)))
     table.add_row("MACs", Text(figures.quantity(found.macs)))
+    table.add_row("activations", Text(_activations(found)))
     if found.file_bytes is not None:
         table.add_row(
             "size", Text(f"{figures.size(found.file_bytes)}, {figures.size(found.gzip_bytes)} after gzip")
@@ -62,6 +63,13 @@ def _parameters(found: Inspection) -> str:
     if found.sparsity is None:
         return "0"
     return f"{found.parameters:,}, {100 * found.sparsity:.1f} % of them zero"
+
+
+def _activations(found: Inspection) -> str:
+    if found.activation_bytes is None:
+        return figures.NOT_MEASURED
+    at = f" at {found.activation_peak}" if found.activation_peak else ""
+    return f"{figures.size(found.activation_bytes)}{at}"
 
 
 def _spec(spec: TensorSpec) -> str:

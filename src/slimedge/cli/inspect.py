@@ -20,7 +20,7 @@ def inspect(
 ) -> None:
     """Show what is in a model file.
 
-    Layers or ops, shapes, parameters, MACs, sparsity, types, sizes, and how the file was made.
+    Layers or ops, shapes, parameters, MACs, activation memory, sparsity, types, sizes, how the file was made.
     """
     output = Output(to_json, quiet)
     from slimedge.benchmarks.inspecting import inspect as look_into
