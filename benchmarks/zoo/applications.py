@@ -1,0 +1,180 @@
+"""The nets of keras.applications, with no downloaded weights, and narrow or shallow ones of each family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+# Means and variances of ImageNet's channels in 0…1, which the published weights have in these layers.
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_VARIANCE = (0.229**2, 0.224**2, 0.225**2)
+
+
+def application(
+    name: str,
+    shape: tuple[int, int, int] = (32, 32, 3),
+    classes: int = 1000,
+    *,
+    small: bool = False,
+    **settings: Any,
+) -> keras.Model:
+    """Build a net of keras.applications, or one of its family that is small enough for a test.
+
+    It ends in logits: the softmax of an untrained net is nearly uniform over a thousand classes, so that
+    differences in it say nothing.
+
+    A small one has fewer or narrower blocks where Keras has a general constructor of the family. Where it
+    has none (VGG, Xception, Inception), all blocks are there with an eighth or a sixteenth of the channels.
+
+    Args:
+        name: of the class, such as "ResNet50"; its Keras page names the paper.
+        shape: height, width and channels.
+        classes: number of classes.
+        small: build a small one of the family.
+        settings: further arguments of the class, or of the family's constructor here.
+
+    Returns:
+        A functional model from `image` (batch, *shape) to `predictions` (batch, classes).
+    """
+    import keras
+
+    common = {
+        "weights": None,
+        "input_tensor": keras.Input(shape, name="image"),
+        "input_shape": shape,
+        "classes": classes,
+        "classifier_activation": None,
+    }
+    constructor = _SMALL[name] if small else getattr(keras.applications, name)
+    return _like_imagenet(constructor(**common, **settings))
+
+
+def _like_imagenet(model: Any) -> keras.Model:
+    """Give Normalization layers that were never adapted what the published weights have there."""
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
+            layer.adapt_mean.assign(_IMAGENET_MEAN)
+            layer.adapt_variance.assign(_IMAGENET_VARIANCE)
+            layer.finalize_state()
+    found: keras.Model = model
+    return found
+
+
+def _thin(name: str, factor: int) -> Callable[..., Any]:
+    """Make a class's net with all channel counts, but that of the classes, divided by a number."""
+
+    def build(**settings: Any) -> Any:
+        import keras
+
+        model = getattr(keras.applications, name)(**settings)
+
+        def thinner(layer: Any) -> Any:
+            config = layer.get_config()
+            if "filters" in config:
+                config["filters"] //= factor
+            return type(layer).from_config(config)
+
+        return keras.models.clone_model(model, clone_function=thinner)
+
+    return build
+
+
+def _vgg16(classes: int, classifier_activation: None, **settings: Any) -> Any:
+    """Make a VGG16 without its dense layers of 4096."""
+    import keras
+
+    body = _thin("VGG16", 8)(**settings, include_top=False, pooling="avg")
+    head = keras.layers.Dense(classes, activation=classifier_activation, name="predictions")
+    return keras.Model(body.inputs, head(body.outputs[0]), name="vgg16_small")
+
+
+def _resnet(
+    blocks: tuple[int, ...] = (1, 2, 1),
+    filters: tuple[int, ...] = (8, 16, 24),
+    *,
+    preactivation: bool = False,
+    **settings: Any,
+) -> Any:
+    from keras.src.applications import resnet
+
+    stack = resnet.stack_residual_blocks_v2 if preactivation else resnet.stack_residual_blocks_v1
+
+    unstrided = len(blocks) - 1 if preactivation else 0
+
+    def stacks(x: Any) -> Any:
+        for number, (width, depth) in enumerate(zip(filters, blocks, strict=True)):
+            x = stack(x, width, depth, stride1=1 if number == unstrided else 2, name=f"conv{number + 2}")
+        return x
+
+    return resnet.ResNet(stacks, preact=preactivation, use_bias=True, **settings, name="resnet_small")
+
+
+def _resnet_v2(**settings: Any) -> Any:
+    return _resnet(preactivation=True, **settings)
+
+
+def _narrow(name: str, alpha: float) -> Callable[..., Any]:
+    """Make a MobileNet with a width multiplier."""
+
+    def build(**settings: Any) -> Any:
+        import keras
+
+        return getattr(keras.applications, name)(**settings, alpha=alpha)
+
+    return build
+
+
+def _densenet(blocks: tuple[int, ...] = (1, 2, 2, 1), **settings: Any) -> Any:
+    from keras.src.applications import densenet
+
+    return densenet.DenseNet(list(blocks), **settings, name="densenet_small")
+
+
+def _nasnet(**settings: Any) -> Any:
+    from keras.src.applications import nasnet
+
+    return nasnet.NASNet(**settings, penultimate_filters=96, num_blocks=1, stem_block_filters=8)
+
+
+def _efficientnet(width: float = 0.25, depth: float = 0.25, **settings: Any) -> Any:
+    from keras.src.applications import efficientnet
+
+    return efficientnet.EfficientNet(width, depth, 32, **settings, name="efficientnet_small")
+
+
+def _efficientnet_v2(width: float = 0.25, depth: float = 0.25, **settings: Any) -> Any:
+    from keras.src.applications import efficientnet_v2
+
+    return efficientnet_v2.EfficientNetV2(width, depth, 32, **settings, name="efficientnetv2-b0")
+
+
+def _convnext(**settings: Any) -> Any:
+    from keras.src.applications import convnext
+
+    return convnext.ConvNeXt([1, 1, 2, 1], [8, 16, 24, 32], **settings, name="convnext_small")
+
+
+_SMALL: dict[str, Callable[..., Any]] = {
+    "VGG16": _vgg16,
+    "ResNet50": _resnet,
+    "ResNet152": _resnet,
+    "ResNet50V2": _resnet_v2,
+    "InceptionV3": _thin("InceptionV3", 16),
+    "InceptionResNetV2": _thin("InceptionResNetV2", 16),
+    "Xception": _thin("Xception", 8),
+    "MobileNet": _narrow("MobileNet", 0.25),
+    "MobileNetV2": _narrow("MobileNetV2", 0.35),
+    "MobileNetV3Small": _narrow("MobileNetV3Small", 0.35),
+    "DenseNet121": _densenet,
+    "DenseNet201": _densenet,
+    "NASNetMobile": _nasnet,
+    "EfficientNetB0": _efficientnet,
+    "EfficientNetB4": _efficientnet,
+    "EfficientNetV2B0": _efficientnet_v2,
+    "ConvNeXtTiny": _convnext,
+}
