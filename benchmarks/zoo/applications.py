@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,8 @@ def application(
     differences in it say nothing.
 
     A small one has fewer or narrower blocks where Keras has a general constructor of the family. Where it
-    has none (VGG, Xception, Inception), all blocks are there with an eighth or a sixteenth of the channels.
+    has none (VGG, Xception, Inception), the blocks are there with an eighth or a sixteenth of the channels:
+    VGG's without its dense layers of 4096, Inception-ResNet's up to its second block of 17×17.
 
     Args:
         name: of the class, such as "ResNet50"; its Keras page names the paper.
@@ -65,13 +67,11 @@ def _like_imagenet(model: Any) -> keras.Model:
     return found
 
 
-def _thin(name: str, factor: int) -> Callable[..., Any]:
-    """Make a class's net with all channel counts, but that of the classes, divided by a number."""
+def _thin(name: str, factor: int, last: str = "") -> Callable[..., Any]:
+    """Make a class's net with its channel counts divided by a number, up to a layer of that name or whole."""
 
-    def build(**settings: Any) -> Any:
+    def build(classes: int, classifier_activation: None, **settings: Any) -> Any:
         import keras
-
-        model = getattr(keras.applications, name)(**settings)
 
         def thinner(layer: Any) -> Any:
             config = layer.get_config()
@@ -79,18 +79,32 @@ def _thin(name: str, factor: int) -> Callable[..., Any]:
                 config["filters"] //= factor
             return type(layer).from_config(config)
 
-        return keras.models.clone_model(model, clone_function=thinner)
+        end = last or "avg_pool"
+        wide = _without_weights(lambda: getattr(keras.applications, name)(**settings))
+        body = keras.Model(wide.inputs, wide.get_layer(end).output)
+        body = keras.models.clone_model(body, clone_function=thinner)
+        x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(body.outputs[0]) if last else body.outputs[0]
+        head = keras.layers.Dense(classes, activation=classifier_activation, name="predictions")
+        return keras.Model(body.inputs, head(x), name=f"{name.lower()}_small")
 
     return build
 
 
-def _vgg16(classes: int, classifier_activation: None, **settings: Any) -> Any:
-    """Make a VGG16 without its dense layers of 4096."""
+def _without_weights(build: Callable[[], Any]) -> Any:
+    """Build a model only to look at: its variables have no values, which is most of the work."""
     import keras
 
-    body = _thin("VGG16", 8)(**settings, include_top=False, pooling="avg")
-    head = keras.layers.Dense(classes, activation=classifier_activation, name="predictions")
-    return keras.Model(body.inputs, head(body.outputs[0]), name="vgg16_small")
+    done = []
+
+    def run() -> None:
+        with keras.StatelessScope(initialize_variables=False):
+            done.append(build())
+
+    # Keras lists variables without a value per thread, and fills them later; the list ends with the thread.
+    thread = threading.Thread(target=run, name="slimedge-architecture", daemon=True)
+    thread.start()
+    thread.join()
+    return done[0]
 
 
 def _resnet(
@@ -108,14 +122,14 @@ def _resnet(
 
     def stacks(x: Any) -> Any:
         for number, (width, depth) in enumerate(zip(filters, blocks, strict=True)):
-            x = stack(x, width, depth, stride1=1 if number == unstrided else 2, name=f"conv{number + 2}")
+            x = stack(x, width, depth, stride1=1 if number == unstrided else 2, name=f"small{number}")
         return x
 
     return resnet.ResNet(stacks, preact=preactivation, use_bias=True, **settings, name="resnet_small")
 
 
 def _resnet_v2(**settings: Any) -> Any:
-    return _resnet(preactivation=True, **settings)
+    return _resnet((2, 2, 2), preactivation=True, **settings)
 
 
 def _narrow(name: str, alpha: float) -> Callable[..., Any]:
@@ -160,12 +174,12 @@ def _convnext(**settings: Any) -> Any:
 
 
 _SMALL: dict[str, Callable[..., Any]] = {
-    "VGG16": _vgg16,
+    "VGG16": _thin("VGG16", 8, "block5_pool"),
     "ResNet50": _resnet,
     "ResNet152": _resnet,
     "ResNet50V2": _resnet_v2,
     "InceptionV3": _thin("InceptionV3", 16),
-    "InceptionResNetV2": _thin("InceptionResNetV2", 16),
+    "InceptionResNetV2": _thin("InceptionResNetV2", 16, "block17_2_ac"),
     "Xception": _thin("Xception", 8),
     "MobileNet": _narrow("MobileNet", 0.25),
     "MobileNetV2": _narrow("MobileNetV2", 0.35),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from slimedge.artifact import TensorSpec
 from slimedge.errors import InputError
-from slimedge.keras_file import input_specs, input_structure
+from slimedge.keras_file import input_specs
 from slimedge.preprocessing import starts_with_preprocessing
 
 if TYPE_CHECKING:
@@ -55,18 +55,6 @@ def examples(model: keras.Model, count: int, seed: int = 1) -> dict[str, NDArray
             array = generator.standard_normal(shape)
         found[spec.name] = array.astype(spec.dtype)
     return found
-
-
-def call(model: keras.Model, arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-    """Run a model eagerly, as for inference, on inputs by name; give its outputs, flat and in order."""
-    import keras
-
-    given = list(arrays.values())
-    structure = input_structure(model) if getattr(model, "inputs", None) else 0
-    return [
-        np.asarray(tensor)
-        for tensor in keras.tree.flatten(model(keras.tree.pack_sequence_as(structure, given), training=False))
-    ]
 
 
 def smooth(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
