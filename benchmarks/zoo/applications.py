@@ -29,7 +29,7 @@ def application(
 
     A small one has fewer or narrower blocks where Keras has a general constructor of the family. Where it
     has none (VGG, Xception, Inception), the blocks are there with an eighth or a sixteenth of the channels:
-    VGG's without its dense layers of 4096, Inception-ResNet's up to its second block of 17×17.
+    VGG's without its dense layers of 4096, Inception's up to one of the first blocks.
 
     Args:
         name: of the class, such as "ResNet50"; its Keras page names the paper.
@@ -178,8 +178,8 @@ _SMALL: dict[str, Callable[..., Any]] = {
     "ResNet50": _resnet,
     "ResNet152": _resnet,
     "ResNet50V2": _resnet_v2,
-    "InceptionV3": _thin("InceptionV3", 16),
-    "InceptionResNetV2": _thin("InceptionResNetV2", 16, "block17_2_ac"),
+    "InceptionV3": _thin("InceptionV3", 16, "mixed4"),
+    "InceptionResNetV2": _thin("InceptionResNetV2", 16, "block35_3_ac"),
     "Xception": _thin("Xception", 8),
     "MobileNet": _narrow("MobileNet", 0.25),
     "MobileNetV2": _narrow("MobileNetV2", 0.35),

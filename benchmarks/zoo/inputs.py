@@ -101,7 +101,9 @@ def specs(model: keras.Model) -> tuple[TensorSpec, ...]:
 def _between_knots(knots: int, size: int) -> NDArray[np.float32]:
     """Give the matrix (knots, size) of linear interpolation."""
     at = np.linspace(0, knots - 1, size, dtype=np.float32)
-    return np.maximum(0, 1 - np.abs(at[None] - np.arange(knots, dtype=np.float32)[:, None]))
+    distances = np.abs(at[None] - np.arange(knots, dtype=np.float32)[:, None])
+    weights: NDArray[np.float32] = np.maximum(1 - distances, 0)
+    return weights
 
 
 def _vocabularies(model: Any) -> dict[str, int]:

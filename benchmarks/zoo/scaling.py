@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slimedge.artifact import TensorSpec
 from slimedge.benchmarks.zoo.calling import Call, call, replaced_call
-from slimedge.benchmarks.zoo.inputs import examples, specs
+from slimedge.benchmarks.zoo.inputs import OPEN_SIZE, examples, specs
 
 if TYPE_CHECKING:
     import keras
@@ -40,6 +41,7 @@ _RECTIFIERS = frozenset({"elu", "gelu", "hard_silu", "leaky_relu", "relu", "relu
 
 # So many input numbers are taken for the statistics, in 8 to 128 examples.
 _ELEMENTS = 1_200_000
+_NUMBERS_PER_ID = 256
 # A kernel may not raise differences between examples more than this beyond what they share; otherwise gates
 # that see nearly the same mean in every example (squeeze and excite) would turn rounding into noise.
 _LARGEST_GAIN = 4.0
@@ -63,8 +65,9 @@ def well_scaled(model: keras.Model, seed: int = 0) -> keras.Model:
     BatchNorm takes the mean and variance that reach it; a kernel that no BatchNorm follows is scaled for
     unit variance, and its bias takes the channel means away (data-dependent initialization: Mishkin and
     Matas, 2016, "All you need is a good init"; Salimans and Kingma, 2016, "Weight Normalization", eq. 5).
-    Before it, BatchNorm's gamma becomes U(0.5, 1.5) and beta N(0, 0.2), LayerNorm's U(0.8, 1.2) and
-    N(0, 0.1), and other biases get N(0, 0.05) added.
+    Before it, BatchNorm's gamma becomes U(0.5, 1.5) and its beta N(m, 0.2), LayerNorm's U(0.8, 1.2) and
+    N(0, 0.1), and other biases get N(m, 0.05) added, where m is `RECTIFIED_MEAN` before a ReLU and the
+    like, and 0 elsewhere.
 
     Args:
         model: built, with the kernels that Keras drew; changed in place. It may be nested, share layers,
@@ -82,8 +85,7 @@ def well_scaled(model: keras.Model, seed: int = 0) -> keras.Model:
     normalized = _before(layers, lambda layer: isinstance(layer, keras.layers.BatchNormalization))
     for layer in layers:
         _randomize(layer, generator, RECTIFIED_MEAN if layer in rectified - normalized else 0.0)
-    sizes = [math.prod(size or 16 for size in spec.shape[1:]) for spec in specs(model)]
-    count = int(np.clip(_ELEMENTS // max(sizes), 8, 128))
+    count = int(np.clip(_ELEMENTS // max(_elements(spec) for spec in specs(model)), 8, 128))
     with ExitStack() as stack:
         for layer in layers:
             fit = _fit(layer)
@@ -91,6 +93,12 @@ def well_scaled(model: keras.Model, seed: int = 0) -> keras.Model:
                 stack.enter_context(replaced_call(layer, _fitted_at_first_call(layer, fit)))
         call(model, examples(model, count, seed))
     return model
+
+
+def _elements(spec: TensorSpec) -> int:
+    """Give about how many numbers there are in one example; an id becomes a vector."""
+    numbers = math.prod(size or OPEN_SIZE for size in spec.shape[1:])
+    return numbers * (_NUMBERS_PER_ID if "int" in spec.dtype else 1)
 
 
 def _layers(model: Any) -> list[Any]:
