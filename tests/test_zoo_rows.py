@@ -124,6 +124,15 @@ def test_kernels_give_unit_variance_and_bias_takes_the_mean_away():
     assert np.abs(output.mean((0, 1, 2))).mean() < 0.3
 
 
+@pytest.mark.parametrize("name", ["mobilenet", "mobilenetv2", "resnet152", "efficientnetb4"])
+def test_small_differences_stay_small_through_a_deep_net(name):
+    image = examples(small(name), 8, seed=5)["image"]
+    noise = np.random.default_rng(0).normal(0, 0.005 * image.std(), image.shape).astype(np.float32)
+    (disturbed,) = call(small(name), {"image": image + noise})
+    (output,) = outputs(name)
+    assert 20 * np.log10(output.std() / (disturbed - output).std()) > 20  # of 46 dB; 7 with ReLUs about zero
+
+
 def test_embeddings_and_layers_inside_other_models_are_scaled():
     table = small("gpt_like").get_layer("tokens").embeddings
     assert np.std(table) == pytest.approx(EMBEDDING_STD, rel=0.01)

@@ -164,6 +164,9 @@ def channels_first(
 ) -> keras.Model:
     """Build a residual net whose maps have their channels before height and width.
 
+    TensorFlow's CPU kernels refuse its convolutions, eagerly, in a graph and in `predict`; compiled by XLA
+    (`tf.function(jit_compile=True)`) or through `slimedge.benchmarks.zoo.calling.call` it runs there.
+
     Args:
         shape: channels, height and width.
         filters: of the blocks.
@@ -189,7 +192,7 @@ def channels_first(
         pooled = layers.MaxPooling2D(data_format=first)(x)
         x = layers.Concatenate(axis=1)([pooled, layers.ReLU()(conv(x, width // 2, strides=2))])
     means = layers.GlobalAveragePooling2D(data_format=first)(x)
-    x = layers.Conv2D(4, 1, data_format=first, activation="relu")(x)
+    x = layers.Conv2D(6, 1, data_format=first, activation="relu")(x)
     x = layers.Dense(filters[-1], activation="relu")(layers.Flatten(data_format=first)(x))
     x = layers.Concatenate()([means, x])
     return keras.Model(
