@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING
 
-from slimedge import graph, rules
+from slimedge import graph
 from slimedge.benchmarks.activation_memory import Op, Peak, Role, fused, peak
 from slimedge.benchmarks.file_graph import FileGraph, FileOp
+from slimedge.compress import rules
 from slimedge.compress.simplifying import TRAINING_ONLY
 from slimedge.errors import InputError
 
