@@ -202,6 +202,28 @@ def _dequantized(producers: Mapping[str, NodeProto], tensor: str) -> NodeProto |
     return node if node is not None and node.op_type == "DequantizeLinear" else None
 
 
+def keep_zero_padding(graph: OnnxGraph) -> None:
+    """Write the zeros of a Pad in front of a MaxPool as the smallest number that is not zero.
+
+    ONNX Runtime fuses a Pad of zeros into the pooling, which pads with minus infinity: where the window holds negative
+    numbers only, the maximum is another one.
+    """
+    consumers = graph.consumers()
+    smallest = np.asarray(np.finfo(np.float32).tiny)
+    for node in graph.nodes:
+        takers = consumers.get(node.output[0], []) if node.op_type == "Pad" else []
+        if any(taker.op_type == "MaxPool" for taker in takers) and _pads_with_zeros(graph, node):
+            del node.input[2:]
+            node.input.append(graph.add_constant(f"{node.output[0]}_value", smallest))
+
+
+def _pads_with_zeros(graph: OnnxGraph, node: NodeProto) -> bool:
+    if attribute(node, "mode", b"constant") != b"constant" or len(node.input) > 3:
+        return False
+    value = graph.constants.get(node.input[2]) if len(node.input) == 3 and node.input[2] else np.float32(0)
+    return value is not None and value.dtype == np.float32 and not np.any(value)
+
+
 def drop_identities(graph: OnnxGraph) -> None:
     """Remove each Identity, but for one that makes an output of the model out of an input or another output."""
     for node in [node for node in graph.nodes if node.op_type == "Identity"]:

@@ -157,6 +157,7 @@ def _lower(
     lowering.fold_affine(graph)
     lowering.quantize_biases(graph)
     lowering.drop_clipped_relus(graph)
+    lowering.keep_zero_padding(graph)
     mend_paddings(graph)
     as_convolutions(graph)
     if scheme == WEIGHT_ONLY:

@@ -126,7 +126,7 @@ def first_difference(
     quantized: bool,
     dynamic: bool = False,
 ) -> str | None:
-    """Name the first Keras layer whose tensor differs between the model and the file.
+    """Name the first Keras layer from which on the tensors differ between the model and the file.
 
     Args:
         model: functional.
@@ -136,7 +136,7 @@ def first_difference(
         dynamic: likewise.
 
     Returns:
-        The layer's name, or None where every layer that both have is close.
+        The layer's name, or None where the last layer that both have is close.
     """
     import keras
 
@@ -146,6 +146,7 @@ def first_difference(
     values = keras.tree.flatten(probe.predict_on_batch([inputs[spec.name] for spec in input_specs(model)]))
     expected = dict(zip(tensors, map(np.asarray, values), strict=True))
     found = inside(list(expected))
+    parting: str | None = None
     for name, reference in expected.items():
         other = found.get(name)
         if other is None or other.size != reference.size:
@@ -154,9 +155,10 @@ def first_difference(
             other = np.moveaxis(other, 1, -1) if other.ndim == reference.ndim else other
             other = other.reshape(reference.shape)
         measured = fidelity({name: reference}, {name: other})
-        if not is_close(measured, quantized=quantized, dynamic=dynamic):
-            return str(name)
-    return None
+        # Where they meet again, what differed before was folded into a neighbour.
+        close = is_close(measured, quantized=quantized, dynamic=dynamic)
+        parting = None if close else parting or str(name)
+    return parting
 
 
 def _tensors_of(model: keras.Model) -> dict[str, Any]:
