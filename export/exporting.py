@@ -148,13 +148,13 @@ def _registered_modules() -> list[str]:
     from keras.saving import get_custom_objects
 
     found = {getattr(kind, "__module__", "") or "" for kind in get_custom_objects().values()}
-    return sorted(name for name in found if name.split(".")[0] not in {"", "__main__", "keras", "slimedge"})
+    return sorted(name for name in found if name.split(".")[0] not in {"", "__main__", "keras"})
 
 
 def _custom_modules(model: keras.Model) -> list[str]:
     """Modules that define the model's own layer classes, so that a fresh process can import them."""
     found = {type(layer).__module__ for layer in model._flatten_layers()}
-    own = sorted(name for name in found if name.split(".")[0] not in {"keras", "slimedge"})
+    own = sorted(name for name in found if name.split(".")[0] != "keras")
     if "__main__" in own:
         kind = next(
             type(layer).__name__ for layer in model._flatten_layers() if type(layer).__module__ == "__main__"

@@ -247,12 +247,10 @@ def drop_clipped_relus(graph: OnnxGraph) -> None:
         takers = consumers.get(node.output[0], [])
         if node.op_type not in {"Relu", "Clip"} or not takers or node.output[0] in graph.outputs:
             continue
-        low, high = 0.0, np.inf
-        if node.op_type == "Clip":
-            bounds = [graph.constants.get(name) for name in node.input[1:3]]
-            if len(bounds) != 2 or bounds[0] is None or bounds[1] is None:
-                continue
-            low, high = float(bounds[0]), float(bounds[1])
+        bounds = _bounds(graph, node)
+        if bounds is None:
+            continue
+        low, high = bounds
         if all(taker.op_type == "QuantizeLinear" for taker in takers) and all(
             _covers(graph, taker, low, high) for taker in takers
         ):
@@ -272,6 +270,45 @@ def _covers(graph: OnnxGraph, quantize: NodeProto, low: float, high: float) -> b
     bottom = float(scale) * (limits.min - int(zero))
     top = float(scale) * (limits.max - int(zero))
     return bottom >= low and top <= high * (1 + 1e-6)
+
+
+def integer_relus(graph: OnnxGraph) -> None:
+    """Move a Relu or Clip behind the QuantizeLinear that follows, where it clips integers.
+
+    Rounding keeps the order and 0 is on the grid, so the numbers stay the same; in between, ONNX Runtime would fuse it
+    with the convolution before it, and compute both in float.
+    """
+    consumers = graph.consumers()
+    for node in [node for node in graph.nodes if node.op_type in {"Relu", "Clip"}]:
+        takers = consumers.get(node.output[0], [])
+        bounds = _bounds(graph, node)
+        alone = consumers.get(node.input[0]) == [node] and node.input[0] not in graph.outputs
+        if bounds is None or not alone or len(takers) != 1 or node.output[0] in graph.outputs:
+            continue
+        quantize = takers[0]
+        if quantize.op_type != "QuantizeLinear" or graph.producer(node.input[0]) is None:
+            continue
+        scale, zero = (graph.constants[name] for name in quantize.input[1:3])
+        limits = np.iinfo(zero.dtype)
+        name = quantize.output[0]
+        steps = np.rint(np.float32(bounds) / scale) + zero
+        ends = [np.asarray(step, zero.dtype) for step in np.clip(steps, limits.min, limits.max)]
+        inputs = [graph.add_constant(f"{name}_end", end) for end in ends]
+        quantize.input[0], quantize.output[0] = node.input[0], f"{name}_unclipped"
+        place = next(index for index, other in enumerate(graph.nodes) if other is quantize) + 1
+        clip = helper.make_node("Clip", [quantize.output[0], *inputs], [name], node.name)
+        graph.nodes.insert(place, clip)
+        graph.remove([node])
+
+
+def _bounds(graph: OnnxGraph, node: NodeProto) -> tuple[float, float] | None:
+    """The ends to which a Relu or a Clip with constants clips."""
+    if node.op_type == "Relu":
+        return 0.0, np.inf
+    ends = [graph.constants.get(name) for name in node.input[1:3]]
+    if len(ends) != 2 or ends[0] is None or ends[1] is None:
+        return None
+    return float(ends[0]), float(ends[1])
 
 
 def signed_activations(graph: OnnxGraph) -> None:

@@ -166,6 +166,7 @@ def _lower(
         lowering.signed_activations(graph)
     elif integers == "u8u8":
         lowering.unsigned_kernels(graph)
+    lowering.integer_relus(graph)
     name_after_layers(graph, layers, inputs, outputs)
     metadata["inputs"], metadata["outputs"] = graph.inputs, list(outputs.values())
     metadata["grids"] = _grids(graph, graph.inputs, "QuantizeLinear") | _grids(

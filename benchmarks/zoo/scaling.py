@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from slimedge.artifact import TensorSpec
 from slimedge.benchmarks.zoo.calling import Call, call, replaced_call
 from slimedge.benchmarks.zoo.inputs import OPEN_SIZE, examples, specs
+from slimedge.benchmarks.zoo.principal import turned
 
 if TYPE_CHECKING:
     import keras
@@ -37,6 +38,9 @@ rounding into noise that fills the output (Yang et al., 2019, "A Mean Field Theo
 Trained nets are not like that. About one, it is 1.12: Φ(1) over the variance of max(0, N(1, 1)).
 """
 
+_TURNED = frozenset(
+    {"Conv1D", "Conv2D", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"}
+)
 _RECTIFIERS = frozenset({"elu", "gelu", "hard_silu", "leaky_relu", "relu", "relu6", "silu"})
 
 # So many input numbers are taken for the statistics, in 8 to 128 examples.
@@ -62,12 +66,12 @@ def well_scaled(model: keras.Model, seed: int = 0) -> keras.Model:
     """Scale the weights of a freshly built model so that every layer's signal has a variance of about one.
 
     One forward pass over smooth examples, in which each layer is fitted when it is first called: a
-    BatchNorm takes the mean and variance that reach it; a kernel that no BatchNorm follows is scaled for
-    unit variance, and its bias takes the channel means away (data-dependent initialization: Mishkin and
-    Matas, 2016, "All you need is a good init"; Salimans and Kingma, 2016, "Weight Normalization", eq. 5).
-    Before it, BatchNorm's gamma becomes U(0.5, 1.5) and its beta N(m, 0.2), LayerNorm's U(0.8, 1.2) and
-    N(0, 0.1), and other biases get N(m, 0.05) added, where m is `RECTIFIED_MEAN` before a ReLU and the
-    like, and 0 elsewhere.
+    BatchNorm takes the mean and variance that reach it; a kernel is turned towards the principal directions
+    of its input (`slimedge.benchmarks.zoo.principal`) and scaled for unit variance, and its bias takes the
+    channel means away (data-dependent initialization: Mishkin and Matas, 2016, "All you need is a good
+    init"; Salimans and Kingma, 2016, "Weight Normalization", eq. 5). Before it, BatchNorm's gamma becomes
+    U(0.5, 1.5) and its beta N(m, 0.2), LayerNorm's U(0.8, 1.2) and N(0, 0.1), and other biases get
+    N(m, 0.05) added, where m is `RECTIFIED_MEAN` before a ReLU and the like, and 0 elsewhere.
 
     Args:
         model: built, with the kernels that Keras drew; changed in place. It may be nested, share layers,
@@ -89,7 +93,7 @@ def well_scaled(model: keras.Model, seed: int = 0) -> keras.Model:
     with ExitStack() as stack:
         for layer in layers:
             fit = _fit(layer)
-            if fit is not None and layer not in normalized:
+            if fit is not None:
                 stack.enter_context(replaced_call(layer, _fitted_at_first_call(layer, fit)))
         call(model, examples(model, count, seed))
     return model
@@ -184,7 +188,22 @@ def _fit_recurrent(layer: Any, _: Call, inputs: Any) -> None:
     kernel.assign(values * _gain(np.asarray(inputs, np.float32) @ values)[0])
 
 
+def _turn_kernels(layer: Any, _: Call, inputs: Any) -> None:
+    """Turn a layer's kernels towards the principal directions of its inputs."""
+    if type(layer).__name__ not in _TURNED or getattr(layer, "groups", 1) > 1:
+        return
+    array = np.asarray(inputs, np.float32)
+    if getattr(layer, "data_format", None) == "channels_first":
+        array = np.moveaxis(array, 1, -1)
+    for name in ("kernel", "depthwise_kernel"):
+        kernel = _own(layer, name)
+        if kernel is not None:
+            depthwise = name != "kernel" or type(layer).__name__.startswith("Depthwise")
+            kernel.assign(turned(np.asarray(kernel), array, depthwise=depthwise))
+
+
 def _fit_kernel(layer: Any, compute: Call, inputs: Any) -> None:
+    _turn_kernels(layer, compute, inputs)
     kernel, bias = _own(layer, "kernel", "pointwise_kernel"), _own(layer, "bias")
     activation = getattr(layer, "activation", None)
     if activation is not None:

@@ -1,0 +1,218 @@
+"""One model of the zoo through every column: loaded, exported, quantized, run, looked into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimedge.artifact import Artifact
+from slimedge.artifact_file import read_artifact
+from slimedge.benchmarks.zoo import steps
+from slimedge.benchmarks.zoo.rows import Row
+from slimedge.errors import SlimedgeError
+from slimedge.isolation import run_isolated
+from slimedge.runtime.backends import BACKENDS
+from slimedge.runtime.ops import count_ops
+from slimedge.runtime.targets import target_for
+
+FORMATS = ("onnx", "tflite")
+# Of the output's range, and in dB against the float model.
+LARGEST_ERROR = 1e-3
+LEAST_SQNR_DB = {"static_wi8_ai8": 20.0, "weight_only_wi8_afp32": 25.0}
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """What became of one file.
+
+    Attributes:
+        made: whether it was.
+        reason: why it was not, or does not pass; None where it passes.
+        max_error: of a float file on three inputs, relative to the range of the output.
+        sqnr_db: against the float model; None where nothing differs, or nothing was compared.
+        heavy: convolutions, dense layers and the like that the runtime computes on integers, and all of them.
+        file_bytes: its size.
+        seconds: for making it.
+        peak_bytes: memory of the processes that made it.
+    """
+
+    made: bool = False
+    reason: str | None = None
+    max_error: float | None = None
+    sqnr_db: float | None = None
+    heavy: tuple[int, int] | None = None
+    file_bytes: int | None = None
+    seconds: float | None = None
+    peak_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one row.
+
+    Attributes:
+        row: its name.
+        title: for a table.
+        family: likewise.
+        basic: among the rows that have to pass in all columns.
+        file_bytes: of the Keras file.
+        load: why the file cannot be loaded; None where it can.
+        float_files: by format.
+        quantized_files: by format.
+        scheme: that was chosen, and why.
+        chosen_because: the reason.
+        float_layers: layers that stay float, with their kinds of reason.
+        quantize_seconds: that quantizing took.
+        quantize_peak_bytes: memory that it took.
+        parameters: of the model.
+        macs: for one example; None where a layer could not be counted.
+        activation_bytes: for one example; None likewise.
+    """
+
+    row: str
+    title: str
+    family: str
+    basic: bool
+    file_bytes: int | None = None
+    load: str | None = None
+    float_files: Mapping[str, File] = field(default_factory=dict)
+    quantized_files: Mapping[str, File] = field(default_factory=dict)
+    scheme: str | None = None
+    chosen_because: str | None = None
+    float_layers: Mapping[str, str] = field(default_factory=dict)
+    quantize_seconds: float | None = None
+    quantize_peak_bytes: int | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    activation_bytes: int | None = None
+
+
+def measure(row: Row, folder: Path, *, small: bool = False) -> Outcome:
+    """Take a row through every column; what fails is a reason in its cell.
+
+    Args:
+        row: of the zoo.
+        folder: empty; the files stay in it.
+        small: at the size for tests.
+    """
+    found: dict[str, Any] = {
+        "row": row.name,
+        "title": row.title,
+        "family": row.family,
+        "basic": row.basic,
+    }
+    place = str(folder)
+    made = _step("prepare", {"name": row.name, "small": small, "folder": place}, row.name)
+    found["file_bytes"] = made.result["file_bytes"]
+    try:
+        looked = _step("inspect", {"folder": place}, row.name).result
+    except SlimedgeError as error:
+        return Outcome(**found, load=str(error))
+    found |= {key: looked[key] for key in ("parameters", "macs", "activation_bytes")}
+    names = (looked["inputs"], looked["outputs"])
+    try:
+        rounded = _step("quantize", {"folder": place}, row.name)
+    except SlimedgeError as error:
+        unmade = File(reason=str(error))
+        return Outcome(**found, quantized_files=dict.fromkeys(FORMATS, unmade))
+    found |= rounded.result
+    found |= {"quantize_seconds": rounded.seconds, "quantize_peak_bytes": rounded.peak_rss_bytes}
+    answers = {part: steps.read(folder / f"{part}_answers.npz") for part in ("checked", "scored")}
+    found["float_files"] = {to: _float_file(folder, to, names, answers["checked"]) for to in FORMATS}
+    found["quantized_files"] = {
+        to: _quantized_file(folder, to, names, answers["scored"], rounded.result["scheme"]) for to in FORMATS
+    }
+    return Outcome(**found)
+
+
+def _step(step: str, arguments: Mapping[str, Any], name: str) -> Any:
+    return run_isolated(
+        f"slimedge.benchmarks.zoo.steps:{step}", arguments, label=f"the {step} step of {name}"
+    )
+
+
+Names = tuple[list[str], list[str]]
+Arrays = dict[str, NDArray[Any]]
+
+
+def _float_file(folder: Path, to: str, names: Names, expected: Arrays) -> File:
+    return _file(folder, steps.MODEL, to, names, expected, None)
+
+
+def _quantized_file(folder: Path, to: str, names: Names, expected: Arrays, scheme: str) -> File:
+    return _file(folder, steps.QUANTIZED, to, names, expected, scheme)
+
+
+def _file(folder: Path, model: str, to: str, names: Names, expected: Arrays, scheme: str | None) -> File:
+    from slimedge.export.verify import fidelity
+
+    facts: dict[str, Any] = {}
+    try:
+        done = _step("export", {"folder": str(folder), "model": model, "to": to}, f"{model} to {to}")
+        artifact = read_artifact(Path(done.result["path"]))
+        facts = {"made": True, "file_bytes": artifact.path.stat().st_size}
+        facts |= {"seconds": done.seconds, "peak_bytes": done.peak_rss_bytes}
+        reason = _named(artifact, names)
+        inputs = steps.read(folder / ("checked.npz" if scheme is None else "scored.npz"))
+        measured = fidelity(expected, _answers(artifact, inputs))
+        if scheme is None:
+            facts["max_error"] = measured.max_error
+            if measured.max_error > LARGEST_ERROR:
+                reason = f"its error is {measured.max_error:.2g} of the output's range"
+            return File(**facts, reason=reason)
+        facts["sqnr_db"] = measured.sqnr_db
+        heavy = count_ops(artifact).heavy
+        facts["heavy"] = (sum(op.integer for op in heavy), len(heavy))
+        return File(**facts, reason=reason or _shortfall(scheme, measured.sqnr_db, facts["heavy"]))
+    except SlimedgeError as error:
+        return File(**facts, reason=str(error))
+
+
+def _named(artifact: Artifact, names: Names) -> str | None:
+    """Whether a file has Keras' names in Keras' order."""
+    found = ([spec.name for spec in artifact.inputs], [spec.name for spec in artifact.outputs])
+    return None if found == names else f"its names are {found}, those of the model {names}"
+
+
+def _answers(artifact: Artifact, inputs: Arrays) -> Arrays:
+    """Run a file one example at a time, and an ONNX file also in batches of three, which must give the same.
+
+    Raises:
+        SlimedgeError: it cannot be run.
+    """
+    backend = BACKENDS[target_for(artifact).backend]
+    count = len(next(iter(inputs.values())))
+    with backend.open(artifact, threads=1) as session:
+        each = [
+            session.predict({name: array[index : index + 1] for name, array in inputs.items()})
+            for index in range(min(count, steps.CHECKED))
+        ]
+        rest = {name: array[len(each) :] for name, array in inputs.items()}
+        if count > len(each):
+            each.append(session.predict(rest))
+        found = {name: np.concatenate([answer[name] for answer in each]) for name in each[0]}
+        if artifact.format == "onnx":
+            batch = session.predict({name: array[: steps.CHECKED] for name, array in inputs.items()})
+            for name, array in batch.items():
+                np.testing.assert_allclose(array, found[name][: steps.CHECKED], rtol=1e-3, atol=_slack(array))
+    return found
+
+
+def _slack(array: NDArray[Any]) -> float:
+    """What may differ between batch sizes: kernels sum in another order."""
+    return 1e-3 * float(np.ptp(array) or 1.0)
+
+
+def _shortfall(scheme: str, sqnr_db: float | None, heavy: tuple[int, int]) -> str | None:
+    """Why a quantized file does not pass, None where it does."""
+    least = LEAST_SQNR_DB[scheme]
+    if sqnr_db is not None and sqnr_db < least:
+        return f"its SQNR is {sqnr_db:.1f} dB, at least {least:.0f} are wanted"
+    if scheme.startswith("static") and (heavy[0] < heavy[1] or not heavy[1]):
+        return f"{heavy[0]} of {heavy[1]} convolutions and dense layers run on integers"
+    return None
