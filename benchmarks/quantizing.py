@@ -30,7 +30,7 @@ class Quantized:
 
     Attributes:
         artifact: the written file, with its lineage.
-        integer_layers: names of the layers whose weights are integers.
+        integer_layers: names of the layers whose weights are integers, in memory or in the files only.
         float_layers: names of the layers that stayed float, with the reason.
         layer_sqnr: of each layer's output against the float model's, in the order of the layers.
         before: score of the float model on the evaluation examples.
@@ -52,7 +52,7 @@ def quantize_file(
     data: Data,
     out: Path | str,
     *,
-    scheme: str = "static_wi8_ai8",
+    scheme: str = "auto",
     observer: str = "minmax",
     exclude: Collection[str] = (),
     split: Mapping[str, Any] | None = None,
@@ -114,7 +114,7 @@ def quantize_file(
     settings = artifact.lineage[-1].settings
     return Quantized(
         artifact=artifact,
-        integer_layers=_integer_layers(quantized),
+        integer_layers=tuple(settings.get("rounded_layers") or _integer_layers(quantized)),
         float_layers=settings["float_layers"],
         layer_sqnr=tuple(LayerSqnr(layer, level) for layer, level in settings["layer_sqnr_db"].items()),
         before=score(before, None, truth, name=name),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slimedge.artifact import Step
 from slimedge.compress.placement import place
 from slimedge.compress.static import simplify, static_wi8_ai8
 from slimedge.compress.weight_only import weight_only_wi8_afp32
+from slimedge.errors import InputError
 from slimedge.graph import Graph, Node, from_model
 from slimedge.lineage import lineage_of, with_lineage
 
@@ -35,11 +36,19 @@ def auto(
     """Quantize by the scheme that `choose` gives; see `slimedge.compress.quantization.quantize`."""
     graph, _, _ = simplify(from_model(model))
     scheme, reason = choose(graph, exclude=exclude)
-    method = {"static_wi8_ai8": static_wi8_ai8, "weight_only_wi8_afp32": weight_only_wi8_afp32}[scheme]
-    quantized = method(model, data, observer=observer, exclude=exclude, progress=progress)
+    methods = {"static_wi8_ai8": static_wi8_ai8, "weight_only_wi8_afp32": weight_only_wi8_afp32}
+    settings: dict[str, Any] = {"observer": observer, "exclude": exclude, "progress": progress}
+    try:
+        quantized = methods[scheme](model, data, **settings)
+    except InputError:
+        other = next(name for name in methods if name != scheme)
+        if scheme != "weight_only_wi8_afp32" or not place(graph, exclude=exclude).kernels:
+            raise
+        quantized = methods[other](model, data, **settings)
+        reason = f"{reason}, but 8 bits make no weight of it smaller"
     *before, step = lineage_of(quantized)
-    settings = {**step.settings, "chosen_by": "auto", "chosen_because": reason}
-    return with_lineage(quantized, (*before, Step(step.name, settings)))
+    chosen = {**step.settings, "chosen_by": "auto", "chosen_because": reason}
+    return with_lineage(quantized, (*before, Step(step.name, chosen)))
 
 
 def choose(graph: Graph, *, exclude: frozenset[str] = frozenset()) -> tuple[str, str]:

@@ -291,7 +291,7 @@ def integer_relus(graph: OnnxGraph) -> None:
         scale, zero = (graph.constants[name] for name in quantize.input[1:3])
         limits = np.iinfo(zero.dtype)
         name = quantize.output[0]
-        steps = np.rint(np.float32(bounds) / scale) + zero
+        steps = np.rint(np.array(bounds, np.float32) / scale) + zero
         ends = [np.asarray(step, zero.dtype) for step in np.clip(steps, limits.min, limits.max)]
         inputs = [graph.add_constant(f"{name}_end", end) for end in ends]
         quantize.input[0], quantize.output[0] = node.input[0], f"{name}_unclipped"

@@ -55,9 +55,11 @@ def join(graph: OnnxGraph, joint: Joint, *, apart: bool = False) -> None:
         nodes.put("Gather", [state, nodes.constant("index", np.array(index, np.int64))], [tensor], axis=0)
     graph.outputs = [name for name in graph.outputs if name != given]
     graph.inputs = [name for name in graph.inputs if name not in made]
-    kept = [value for value in graph.model.graph.output if value.name != given]
-    del graph.model.graph.output[:]
-    graph.model.graph.output.extend(kept)
+    proto = graph.model.graph
+    for values, gone in ((proto.output, {given}), (proto.input, set(made))):
+        kept = [value for value in values if value.name not in gone]
+        del values[:]
+        values.extend(kept)
     graph.nodes = _sorted([*graph.nodes, *nodes.made])
 
 

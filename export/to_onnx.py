@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from slimedge import notes
@@ -215,10 +216,17 @@ def _convert(traced: Traced) -> ModelProto:
         definition = inlined(definition, [*names, *outputs])
     without_erfc(definition)
     gc.collect()
+    convert = partial(
+        tf2onnx.convert.from_graph_def, name="model", input_names=names, output_names=outputs, opset=OPSET
+    )
     try:
-        proto, _ = tf2onnx.convert.from_graph_def(
-            definition, name="model", input_names=names, output_names=outputs, opset=OPSET
-        )
+        try:
+            # It would copy the whole graph before each of its optimizers, for the case that one fails.
+            tf2onnx.constants.ENV_TF2ONNX_CATCH_ERRORS = "FALSE"
+            proto, _ = convert(definition)
+        except Exception:  # noqa: BLE001 - then with a copy before each
+            tf2onnx.constants.ENV_TF2ONNX_CATCH_ERRORS = "TRUE"
+            proto, _ = convert(definition)
     except Exception as error:  # tf2onnx raises whatever its handlers raise
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConversionError(

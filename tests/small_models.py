@@ -40,7 +40,8 @@ def float_and_int8(name: str) -> tuple[keras.Model, keras.Model]:
     from slimedge.keras_file import input_specs
 
     network = MODELS[name]()
-    return network, quantize(network, Data.load(examples(network)).bind(input_specs(network), checks="types"))
+    data = Data.load(examples(network)).bind(input_specs(network), checks="types")
+    return network, quantize(network, data, scheme="static_wi8_ai8")
 
 
 def examples(network: keras.Model, count: int = 32, seed: int = 1) -> dict[str, Any]:

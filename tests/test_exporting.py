@@ -151,7 +151,7 @@ def test_a_wrong_option_is_one_sentence_before_any_work(
 
 
 def test_a_float_model_has_no_int8_inputs(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is float, so it has no int8 inputs; quantize it first"):
+    with pytest.raises(InputError, match="computes in float, so it has no int8 inputs; quantize it"):
         export_model(demo.load()[0], folder=tmp_path, io="int8", to=["tflite"])
     assert list(tmp_path.iterdir()) == []
 

@@ -26,8 +26,9 @@ def test_what_is_chosen_never_saturates() -> None:
         assert not saturates(integers_for(isa), isa)
 
 
-def test_u8s8_saturates_on_x86_without_vnni_only() -> None:
+def test_only_unsigned_kernels_saturate_nowhere() -> None:
     assert saturates("u8s8", ["avx2", "avx512f"])
+    assert saturates("s8s8", ["avx2"])
     assert not saturates("u8s8", ["avx2", "avx_vnni"])
     assert not saturates("u8u8", ["avx2"])
 

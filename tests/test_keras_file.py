@@ -282,14 +282,14 @@ def test_a_sequential_that_was_built_by_a_shape_has_the_names_it_loads_with(tmp_
     assert keras_file.output_specs(loaded) == saved.outputs == keras_file.read(saved.path).outputs
 
 
-def test_a_subclass_without_symbolic_inputs_says_how_to_wrap_it():
+def test_a_subclass_that_was_never_called_says_so():
     import keras
 
     class Mine(keras.Model):
         def call(self, inputs):
             return inputs
 
-    with pytest.raises(InputError, match=r"subclass of keras\.Model \(Mine\).*keras\.Model\(inputs"):
+    with pytest.raises(InputError, match=r"subclass of keras\.Model \(Mine\) that was never called"):
         keras_file.input_specs(Mine())
 
 

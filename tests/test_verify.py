@@ -23,6 +23,7 @@ from slimedge.export.verify import (
     first_difference,
     is_close,
 )
+from slimedge.integers import integers_for, isa_here
 from slimedge.keras_file import input_specs, save_model
 
 
@@ -79,7 +80,7 @@ def convert(model: Path, to: str, out: Path) -> dict[str, Any]:
         name=out.name,
         io="float32",
         batch=1,
-        integers="u8s8",
+        integers=integers_for(isa_here()),
         trust=False,
         examples=None,
         modules=[],

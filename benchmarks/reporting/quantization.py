@@ -28,10 +28,16 @@ def lines(done: Quantized) -> list[str]:
     """Give the same as lines of text."""
     settings = done.artifact.lineage[-1].settings
     text = [f"note: {notice}" for notice in done.notices]
-    text.append(
-        f"{_count(len(done.integer_layers), 'layer')} quantized to {settings['scheme']}, ranges by "
-        f"{settings['observer']} over {settings['calibration_examples']:,} examples"
-    )
+    if "chosen_because" in settings:
+        text.append(f"scheme {settings['scheme']}: {settings['chosen_because']}")
+    count = _count(len(done.integer_layers), "layer")
+    if "observer" in settings:
+        text.append(
+            f"{count} quantized to {settings['scheme']}, ranges by {settings['observer']} over "
+            f"{settings['calibration_examples']:,} examples"
+        )
+    else:
+        text.append(f"weights of {count} rounded to 8 bits; nothing had to be calibrated")
     if done.float_layers:
         text.append(f"{_count(len(done.float_layers), 'layer')} stayed float:")
         text += [f"  {name}: {reason}" for name, reason in done.float_layers.items()]
@@ -48,6 +54,8 @@ def as_json(done: Quantized) -> str:
     """Write the same as JSON."""
     document = {
         "artifact": as_dict(done.artifact),
+        "scheme": done.artifact.lineage[-1].settings["scheme"],
+        "chosen_because": done.artifact.lineage[-1].settings.get("chosen_because"),
         "integer_layers": list(done.integer_layers),
         "float_layers": dict(done.float_layers),
         "layer_sqnr": [asdict(layer) for layer in done.layer_sqnr],

@@ -19,8 +19,14 @@ def quantize(
         Path, typer.Option("-o", "--output", metavar="OUT.keras", help="File for the quantized model.")
     ],
     scheme: Annotated[
-        str, typer.Option("--scheme", metavar="SCHEME", help="What becomes an integer, and how wide.")
-    ] = "static_wi8_ai8",
+        str,
+        typer.Option(
+            "--scheme",
+            metavar="SCHEME",
+            help="What becomes an integer, and how wide: auto, static_wi8_ai8, dynamic_wi8_afp32, "
+            "weight_only_wi8_afp32.",
+        ),
+    ] = "auto",
     observer: Annotated[
         str,
         typer.Option(
