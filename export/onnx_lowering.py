@@ -168,6 +168,54 @@ def _fold_one(graph: OnnxGraph, consumers: Mapping[str, Any], conv: NodeProto, a
     return True
 
 
+def bias_before_squeeze(graph: OnnxGraph) -> None:
+    """Give a convolution the bias that is added behind the Squeeze which makes it one of sequences."""
+    consumers = graph.consumers()
+    gone = []
+    for node in graph.nodes:
+        if node.op_type != "Conv" or len(node.input) > 2 or node.output[0] in graph.outputs:
+            continue
+        squeezes = consumers.get(node.output[0], [])
+        squeeze = squeezes[0] if len(squeezes) == 1 and squeezes[0].op_type == "Squeeze" else None
+        adds = (
+            []
+            if squeeze is None or squeeze.output[0] in graph.outputs
+            else consumers.get(squeeze.output[0], [])
+        )
+        if squeeze is None or len(adds) != 1 or adds[0].op_type != "Add":
+            continue
+        other = next((name for name in adds[0].input if name != squeeze.output[0]), "")
+        bias = graph.constants.get(other)
+        # One number a channel, with one axis of positions left behind the channels.
+        if bias is None or bias.ndim < 2 or bias.shape[-2:] != (bias.size, 1):
+            continue
+        node.input.append(graph.add_constant(f"{node.output[0]}_bias", bias.reshape(-1)))
+        squeeze.output[0] = adds[0].output[0]
+        gone.append(adds[0])
+    graph.remove(gone)
+
+
+def squeeze_after_rounding(graph: OnnxGraph) -> None:
+    """Put the Squeeze of a convolution of sequences behind its QuantizeLinear, so that the two can run as one."""
+    consumers, producers = graph.consumers(), graph.producers()
+    for squeeze in [node for node in graph.nodes if node.op_type == "Squeeze"]:
+        source, takers = producers.get(squeeze.input[0]), consumers.get(squeeze.output[0], [])
+        if source is None or source.op_type != "Conv" or squeeze.output[0] in graph.outputs:
+            continue
+        if (
+            consumers[squeeze.input[0]] != [squeeze]
+            or len(takers) != 1
+            or takers[0].op_type != "QuantizeLinear"
+        ):
+            continue
+        quantize, final = takers[0], takers[0].output[0]
+        quantize.input[0], quantize.output[0] = squeeze.input[0], f"{final}_unsqueezed"
+        squeeze.input[0], squeeze.output[0] = quantize.output[0], final
+        graph.remove([squeeze])
+        place = next(index for index, other in enumerate(graph.nodes) if other is quantize) + 1
+        graph.nodes.insert(place, squeeze)
+
+
 def quantize_biases(graph: OnnxGraph) -> None:
     """Write the bias of each integer layer as int32 in units of input scale · kernel scale."""
     producers = graph.producers()

@@ -156,6 +156,7 @@ def _lower(
     if joints:
         lowering.drop_identities(graph)
     lowering.fold_affine(graph)
+    lowering.bias_before_squeeze(graph)
     lowering.quantize_biases(graph)
     lowering.drop_clipped_relus(graph)
     lowering.keep_zero_padding(graph)
@@ -168,6 +169,7 @@ def _lower(
     elif integers == "u8u8":
         lowering.unsigned_kernels(graph)
     lowering.integer_relus(graph)
+    lowering.squeeze_after_rounding(graph)
     name_after_layers(graph, layers, inputs, outputs)
     metadata["inputs"], metadata["outputs"] = graph.inputs, list(outputs.values())
     metadata["grids"] = _grids(graph, graph.inputs, "QuantizeLinear") | _grids(

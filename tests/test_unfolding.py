@@ -38,6 +38,11 @@ class Recommender(keras.Model):
         self.users, self.items = layers.Embedding(7, 3), layers.Embedding(9, 3)
         self.end = layers.Dense(1, name="rating")
 
+    def build(self, user_shape, item_shape, context_shape):
+        self.users.build(user_shape)
+        self.items.build(item_shape)
+        self.end.build((None, 6 + context_shape[-1]))
+
     def call(self, user, item, context):
         joined = keras.ops.concatenate([self.users(user), self.items(item), context], axis=-1)
         return self.end(joined)
@@ -55,6 +60,17 @@ class Keyed(keras.Model):
             "sum": self.left(inputs["left"]) + self.right(inputs["right"]),
             "left": self.left(inputs["left"]),
         }
+
+
+class Unbuilt(keras.Model):
+    """Two arguments and no `build`: Keras keeps the shape of the first one only."""
+
+    def __init__(self):
+        super().__init__(name="unbuilt")
+        self.end = layers.Dense(1)
+
+    def call(self, user, item):
+        return self.end(user - item)
 
 
 class Pair(keras.Model):
@@ -88,15 +104,20 @@ def test_it_computes_what_the_subclass_computes_at_any_batch() -> None:
     np.testing.assert_allclose(unfolded(network)(row), by_hand, atol=1e-5)
 
 
-def test_dropout_is_off_even_in_training() -> None:
-    network = called(Residual(), floats(2, 4))
-    row = floats(3, 4)
-    np.testing.assert_allclose(unfolded(network)(row, training=True), network(row, training=False), atol=1e-6)
+def test_dropout_is_off_where_the_call_would_have_it_on() -> None:
+    class Careless(Residual):
+        def call(self, row, training=True):
+            return super().call(row, training=training)
+
+    network = called(Careless(), floats(2, 4))
+    row = floats(50, 4)
+    assert not np.allclose(network(row), network(row)), "the subclass drops at random"
+    np.testing.assert_allclose(unfolded(network)(row), network(row, training=False), atol=1e-5)
 
 
 def test_its_input_is_named_after_the_argument_and_its_output_after_the_layer() -> None:
     network = unfolded(called(Recommender(), np.int32([1]), np.int32([2]), floats(1, 2)))
-    assert [spec.name for spec in input_specs(network)] == ["user", "item", "context"]
+    assert {spec.name for spec in input_specs(network)} == {"user", "item", "context"}
     assert [spec.name for spec in output_specs(network)] == ["rating"]
     assert network.name == "recommender"
 
@@ -179,6 +200,11 @@ def test_a_model_that_was_never_called_says_to_call_it() -> None:
     sentence = r"^model 'fresh' is a subclass of keras\.Model \(Residual\) that was never called, .*first\.$"
     with pytest.raises(InputError, match=sentence):
         unfolded(Residual(name="fresh"))
+
+
+def test_a_call_whose_other_shapes_keras_did_not_keep_is_one_sentence() -> None:
+    with pytest.raises(InputError, match=r"^the call of model 'unbuilt' \(Unbuilt\) cannot .*'item'.*\.$"):
+        unfolded(called(Unbuilt(), floats(1, 3), floats(1, 3)))
 
 
 def test_a_call_with_raw_tensorflow_says_what_to_write_instead() -> None:

@@ -67,8 +67,8 @@ class Outcome:
         scheme: that was chosen, and why.
         chosen_because: the reason.
         float_layers: layers that stay float, with their kinds of reason.
-        quantize_seconds: that quantizing took.
-        quantize_peak_bytes: memory that it took.
+        quantize_seconds: that loading, inspecting and quantizing took.
+        quantize_peak_bytes: memory that they took.
         parameters: of the model.
         macs: for one example; None where a layer could not be counted.
         activation_bytes: for one example; None likewise.
@@ -109,23 +109,22 @@ def measure(row: Row, folder: Path, *, small: bool = False) -> Outcome:
     place = str(folder)
     made = _step("prepare", {"name": row.name, "small": small, "folder": place}, row.name)
     found["file_bytes"] = made.result["file_bytes"]
+    custom = made.result["custom"]
     try:
-        looked = _step("inspect", {"folder": place}, row.name).result
+        studied = _step("study", {"folder": place, "custom": custom}, row.name)
     except SlimedgeError as error:
         return Outcome(**found, load=str(error))
-    found |= {key: looked[key] for key in ("parameters", "macs", "activation_bytes")}
-    names = (looked["inputs"], looked["outputs"])
-    try:
-        rounded = _step("quantize", {"folder": place}, row.name)
-    except SlimedgeError as error:
-        unmade = File(reason=str(error))
-        return Outcome(**found, quantized_files=dict.fromkeys(FORMATS, unmade))
-    found |= rounded.result
-    found |= {"quantize_seconds": rounded.seconds, "quantize_peak_bytes": rounded.peak_rss_bytes}
+    told = studied.result
+    names = (told.pop("inputs"), told.pop("outputs"))
+    if "unquantized" in told:
+        unmade = File(reason=told.pop("unquantized"))
+        return Outcome(**found, **told, quantized_files=dict.fromkeys(FORMATS, unmade))
+    found |= told | {"quantize_seconds": studied.seconds, "quantize_peak_bytes": studied.peak_rss_bytes}
     answers = {part: steps.read(folder / f"{part}_answers.npz") for part in ("checked", "scored")}
-    found["float_files"] = {to: _float_file(folder, to, names, answers["checked"]) for to in FORMATS}
+    source = _Source(folder, names, custom)
+    found["float_files"] = {to: _file(source, steps.MODEL, to, answers["checked"], None) for to in FORMATS}
     found["quantized_files"] = {
-        to: _quantized_file(folder, to, names, answers["scored"], rounded.result["scheme"]) for to in FORMATS
+        to: _file(source, steps.QUANTIZED, to, answers["scored"], told["scheme"]) for to in FORMATS
     }
     return Outcome(**found)
 
@@ -140,25 +139,30 @@ Names = tuple[list[str], list[str]]
 Arrays = dict[str, NDArray[Any]]
 
 
-def _float_file(folder: Path, to: str, names: Names, expected: Arrays) -> File:
-    return _file(folder, steps.MODEL, to, names, expected, None)
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The folder of a row's models, the names that their files must have, and whether they have custom classes."""
+
+    folder: Path
+    names: Names
+    custom: bool
 
 
-def _quantized_file(folder: Path, to: str, names: Names, expected: Arrays, scheme: str) -> File:
-    return _file(folder, steps.QUANTIZED, to, names, expected, scheme)
-
-
-def _file(folder: Path, model: str, to: str, names: Names, expected: Arrays, scheme: str | None) -> File:
+def _file(source: _Source, model: str, to: str, expected: Arrays, scheme: str | None) -> File:
     from slimedge.export.verify import fidelity
 
     facts: dict[str, Any] = {}
     try:
-        done = _step("export", {"folder": str(folder), "model": model, "to": to}, f"{model} to {to}")
+        done = _step(
+            "export",
+            {"folder": str(source.folder), "model": model, "to": to, "custom": source.custom},
+            f"{model} to {to}",
+        )
         artifact = read_artifact(Path(done.result["path"]))
         facts = {"made": True, "file_bytes": artifact.path.stat().st_size}
         facts |= {"seconds": done.seconds, "peak_bytes": done.peak_rss_bytes}
-        reason = _named(artifact, names)
-        inputs = steps.read(folder / ("checked.npz" if scheme is None else "scored.npz"))
+        reason = _named(artifact, source.names)
+        inputs = steps.read(source.folder / ("checked.npz" if scheme is None else "scored.npz"))
         measured = fidelity(expected, _answers(artifact, inputs))
         if scheme is None:
             facts["max_error"] = measured.max_error

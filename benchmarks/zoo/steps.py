@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimedge.benchmarks.zoo.rows import build, row
+from slimedge.errors import SlimedgeError
 
 if TYPE_CHECKING:
     import keras
@@ -26,7 +27,7 @@ def prepare(name: str, small: bool, folder: str) -> dict[str, Any]:
     """Build a row's model, save it as its user would, and write example inputs beside it.
 
     Returns:
-        `file_bytes` of the model.
+        `file_bytes` of the model, and whether it has `custom` classes, which its user's program registers.
     """
     from slimedge.benchmarks.zoo.inputs import examples
     from slimedge.unfolding import unfolded
@@ -34,58 +35,64 @@ def prepare(name: str, small: bool, folder: str) -> dict[str, Any]:
     model = build(row(name), small=small)
     path = Path(folder) / MODEL
     model.save(path)
-    model = unfolded(model)
-    numbers = sum(array.size for array in examples(model, 1).values())
+    followed = unfolded(model)
+    numbers = sum(array.size for array in examples(followed, 1).values())
     calibration = max(SCORED, min(CALIBRATION, MOST_NUMBERS // numbers))
     parts = {"checked": (CHECKED, 3), "scored": (SCORED, 2), "calibration": (calibration, 1)}
     for part, (count, seed) in parts.items():
-        write(Path(folder) / f"{part}.npz", examples(model, count, seed))
-    return {"file_bytes": path.stat().st_size}
+        write(Path(folder) / f"{part}.npz", examples(followed, count, seed))
+    custom = any(type(layer).__module__.startswith("slimedge.") for layer in model._flatten_layers())
+    return {"file_bytes": path.stat().st_size, "custom": custom}
 
 
-def inspect(folder: str) -> dict[str, Any]:
-    """Load the model as its user would, and look into it.
+def study(folder: str, custom: bool) -> dict[str, Any]:
+    """Load the model as its user would, look into it, and quantize it by the scheme that suits it.
+
+    What float and quantized model answer to the examples is written beside them.
 
     Returns:
-        `inputs` and `outputs` names in order, `parameters`, `macs` and `activation_bytes`.
+        `inputs` and `outputs` names in order, `parameters`, `macs` and `activation_bytes`; then `unquantized`, the
+        reason why it could not be quantized, or the `scheme`, why it was `chosen_because`, and the `float_layers`.
     """
-    from slimedge.benchmarks.inspecting import inspect as look
+    from slimedge.benchmarks.inspecting import inspect
+    from slimedge.keras_file import load_model
 
-    found = look(_loaded(folder, MODEL))
-    return {
+    if custom:
+        _register_classes()
+    model = load_model(Path(folder) / MODEL)
+    found = inspect(model)
+    told = {
         "inputs": [spec.name for spec in found.inputs],
         "outputs": [spec.name for spec in found.outputs],
         "parameters": found.parameters,
         "macs": found.macs,
         "activation_bytes": found.activation_bytes,
     }
+    try:
+        return told | _quantized(model, Path(folder))
+    except SlimedgeError as error:
+        return told | {"unquantized": str(error)}
 
 
-def quantize(folder: str) -> dict[str, Any]:
-    """Quantize the model by the scheme that suits it, and note what it and the float model answer.
-
-    Returns:
-        The `scheme`, why it was `chosen_because`, and the `float_layers`.
-    """
+def _quantized(model: keras.Model, folder: Path) -> dict[str, Any]:
     from slimedge.canonical import canonical
-    from slimedge.compress.quantization import quantize as rounded
+    from slimedge.compress.quantization import quantize
     from slimedge.data import Data
     from slimedge.export.worker import keras_outputs
     from slimedge.keras_file import input_specs, save_model
     from slimedge.lineage import lineage_of
 
-    model = canonical(_loaded(folder, MODEL))
-    path = Path(folder)
-    data = Data.load(read(path / "calibration.npz")).bind(input_specs(model), checks="types")
-    quantized = rounded(model, data, scheme="auto")
-    save_model(quantized, path / QUANTIZED)
+    model = canonical(model)
     for part in ("checked", "scored"):
-        write(path / f"{part}_answers.npz", keras_outputs(model, read(path / f"{part}.npz")))
+        write(folder / f"{part}_answers.npz", keras_outputs(model, read(folder / f"{part}.npz")))
+    data = Data.load(read(folder / "calibration.npz")).bind(input_specs(model), checks="types")
+    quantized = quantize(model, data, scheme="auto")
+    save_model(quantized, folder / QUANTIZED)
     settings = lineage_of(quantized)[-1].settings
     return {key: settings[key] for key in ("scheme", "chosen_because", "float_layers")}
 
 
-def export(folder: str, model: str, to: str) -> dict[str, Any]:
+def export(folder: str, model: str, to: str, custom: bool) -> dict[str, Any]:
     """Export a model of the folder to one format.
 
     Returns:
@@ -93,7 +100,8 @@ def export(folder: str, model: str, to: str) -> dict[str, Any]:
     """
     from slimedge.export.exporting import export_model
 
-    _register_classes()
+    if custom:
+        _register_classes()
     (artifact,) = export_model(Path(folder) / model, to=to, folder=folder)
     return {"path": str(artifact.path)}
 
@@ -109,13 +117,6 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     from slimedge.runtime.agent import write_arrays
 
     write_arrays(str(path), dict(arrays))
-
-
-def _loaded(folder: str, file: str) -> keras.Model:
-    from slimedge.keras_file import load_model
-
-    _register_classes()
-    return load_model(Path(folder) / file)
 
 
 def _register_classes() -> None:
