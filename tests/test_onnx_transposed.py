@@ -159,7 +159,9 @@ def test_unequal_strides_stay_a_transposed_convolution_and_are_right() -> None:
 
 def test_a_float_one_stays_a_transposed_convolution() -> None:
     inputs = keras.Input((5, 4, 3), name="picture")
-    network = keras.Model(inputs, layers.Conv2DTranspose(4, 2, strides=3, padding="same", name="larger")(inputs))
+    network = keras.Model(
+        inputs, layers.Conv2DTranspose(4, 2, strides=3, padding="same", name="larger")(inputs)
+    )
     operators, trial = exported(network)
     assert operators.count("ConvTranspose") == 1
     given = examples(network, count=4, seed=2)

@@ -48,7 +48,10 @@ OPERATORS: dict[str, tuple[int, Build]] = {
     "no bias": (1, lambda cell, x: cell(4, use_bias=False)(x)),
     "backwards": (1, lambda cell, x: cell(4, go_backwards=True)(x)),
     "both directions": (1, lambda cell, x: layers.Bidirectional(cell(4))(x)),
-    "both directions, sequences": (1, lambda cell, x: layers.Bidirectional(cell(4, return_sequences=True))(x)),
+    "both directions, sequences": (
+        1,
+        lambda cell, x: layers.Bidirectional(cell(4, return_sequences=True))(x),
+    ),
     "both directions, states": (
         1,
         lambda cell, x: layers.Bidirectional(cell(4, return_sequences=True, return_state=True))(x),
@@ -135,7 +138,9 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-def lstm_by_hand(signal: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray) -> np.ndarray:
+def lstm_by_hand(
+    signal: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray
+) -> np.ndarray:
     """The last state (Hochreiter and Schmidhuber, 1997, with forget gates), gates i f c o."""
     state = cell = np.zeros((len(signal), len(recurrent)))
     for step in np.swapaxes(signal, 0, 1):
@@ -145,7 +150,9 @@ def lstm_by_hand(signal: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, 
     return state
 
 
-def gru_by_hand(signal: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray) -> np.ndarray:
+def gru_by_hand(
+    signal: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray
+) -> np.ndarray:
     """The last state (Cho et al., 2014, with the reset gate behind the product), gates z r h."""
     state = np.zeros((len(signal), len(recurrent)))
     for step in np.swapaxes(signal, 0, 1):
@@ -160,7 +167,9 @@ def gru_by_hand(signal: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, b
 def test_the_file_equals_the_formula(kind: str, by_hand: Callable[..., np.ndarray]) -> None:
     network, _, trial = plain(kind)
     signal = np.random.default_rng(1).normal(size=(4, 6, 5)).astype(np.float32)
-    expected = by_hand(signal.astype(np.float64), *(weight.numpy().astype(np.float64) for weight in network.weights))
+    expected = by_hand(
+        signal.astype(np.float64), *(weight.numpy().astype(np.float64) for weight in network.weights)
+    )
     np.testing.assert_allclose(trial.run({"signal": signal})[network.output_names[0]], expected, atol=1e-5)
 
 
@@ -230,7 +239,9 @@ def test_beside_a_layer_that_stays_the_other_is_an_operator() -> None:
 def test_what_is_taken_out_has_the_weights_and_the_names_of_its_ends() -> None:
     network = network_of(OPERATORS["both directions, states"][1], layers.LSTM)
     rest, (recurrence,) = without_recurrences(network)
-    assert not [layer for layer in rest._flatten_layers() if isinstance(layer, (layers.LSTM, layers.Bidirectional))]
+    assert not [
+        layer for layer in rest._flatten_layers() if isinstance(layer, (layers.LSTM, layers.Bidirectional))
+    ]
     assert (recurrence.kind, recurrence.units, recurrence.sequences) == ("LSTM", 4, True)
     assert [direction.backwards for direction in recurrence.directions] == [False, True]
     arrays = [

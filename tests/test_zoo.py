@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -88,6 +90,11 @@ def test_a_cell_that_is_not_a_yes_has_its_reason_below_the_table():
     assert "1 of 2 rows pass" in text
     assert "no [1]" in text
     assert "1. layer 'x' cannot" in text
+
+
+def test_an_outcome_survives_json():
+    told = json.loads(json.dumps(table.as_json([outcome()])))
+    assert table.from_json(told[0]) == outcome()
 
 
 def test_bars_are_missed_by_basic_rows_by_many_cells_and_by_memory():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -77,6 +77,19 @@ def failures(outcome: Outcome) -> list[str]:
 def as_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """Give outcomes as JSON values."""
     return [asdict(outcome) for outcome in outcomes]
+
+
+def from_json(told: Mapping[str, Any]) -> Outcome:
+    """Read an outcome that `as_json` gave."""
+    files = {
+        kind: {to: _file_from_json(file) for to, file in told[kind].items()}
+        for kind in ("float_files", "quantized_files")
+    }
+    return Outcome(**{**told, **files})
+
+
+def _file_from_json(told: Mapping[str, Any]) -> File:
+    return File(**{**told, "heavy": None if told["heavy"] is None else tuple(told["heavy"])})
 
 
 def _row(outcome: Outcome, notes: _Notes) -> tuple[str, ...]:
