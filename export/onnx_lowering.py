@@ -189,7 +189,7 @@ def bias_before_squeeze(graph: OnnxGraph) -> None:
         # One number a channel, with one axis of positions left behind the channels.
         if bias is None or bias.ndim < 2 or bias.shape[-2:] != (bias.size, 1):
             continue
-        node.input.append(graph.add_constant(f"{node.output[0]}_bias", bias.reshape(-1)))
+        node.input.append(graph.add_constant(f"{node.output[0]}_added", bias.reshape(-1)))
         squeeze.output[0] = adds[0].output[0]
         gone.append(adds[0])
     graph.remove(gone)

@@ -254,6 +254,57 @@ def words(found):
     )
 
 
+def zoo(found):
+    rows = found["rows"]
+    files = [
+        file for one in rows for kind in ("float_files", "quantized_files") for file in one[kind].values()
+    ]
+    failed = sum(bool(file["reason"]) for file in files)
+    small = [one for one in rows if one["file_bytes"] < 200_000_000]
+    levels = {
+        scheme: [
+            file["sqnr_db"]
+            for one in rows
+            if one["scheme"] == scheme
+            for file in one["quantized_files"].values()
+            if file["sqnr_db"] is not None
+        ]
+        for scheme in ("static_wi8_ai8", "weight_only_wi8_afp32")
+    }
+
+    def peak(chosen):
+        return max(
+            bytes_
+            for one in chosen
+            for bytes_ in (
+                one["quantize_peak_bytes"],
+                *(
+                    file["peak_bytes"]
+                    for kind in ("float_files", "quantized_files")
+                    for file in one[kind].values()
+                ),
+            )
+        )
+
+    return table(
+        "the zoo ([zoo.json](benchmarks/results/zoo.json))",
+        [f"{len(rows)} models"],
+        ("files that pass, ONNX and TFLite, float and quantized", f"{len(files) - failed} of {len(files)}"),
+        (
+            "largest error of a float file",
+            f"{max(one['max_error'] for one in files if one['max_error']):.0e}",
+        ),
+        ("lowest SQNR, static int8", f"{min(levels['static_wi8_ai8']):.1f} dB"),
+        ("lowest SQNR, weight-only int8", f"{min(levels['weight_only_wi8_afp32']):.1f} dB"),
+        ("peak memory, models under 200 MB", f"{peak(small) / 1e9:.2f} GB"),
+        (
+            "peak memory, VGG16 with 553 MB of weights",
+            f"{peak([one for one in rows if one not in small]) / 1e9:.2f} GB",
+        ),
+        ("minutes", f"{found['minutes']:.0f}"),
+    )
+
+
 def speed(found):
     def row(what, value):
         return (what, *(value(net) for net in found["nets"]))
@@ -327,7 +378,7 @@ def aa(found):
 
 
 TABLES = {
-    table.__name__: table for table in (full_set, words, speed, export_cost, train_demo, train_words, aa)
+    table.__name__: table for table in (full_set, words, zoo, speed, export_cost, train_demo, train_words, aa)
 }
 
 

@@ -57,8 +57,10 @@ def padded_peaks(picture: np.ndarray) -> np.ndarray:
 
 def test_zeros_around_negative_numbers_are_the_largest_in_a_file_as_well() -> None:
     inputs = keras.Input((8, 8, 3), name="picture")
-    x = layers.ZeroPadding2D(1)(inputs)
+    x = layers.Conv2D(3, 1, use_bias=False, name="same")(inputs)  # the file has no Transpose behind it
+    x = layers.ZeroPadding2D(1)(x)
     network = keras.Model(inputs, layers.MaxPooling2D(3, strides=2, name="peaks")(x))
+    network.get_layer("same").kernel.assign(np.eye(3)[None, None])
     picture = -np.random.default_rng(0).uniform(0.5, 1, (2, 8, 8, 3)).astype(np.float32)
     expected = padded_peaks(picture)
     assert np.any(expected == 0)
@@ -104,23 +106,18 @@ def quantized(network: keras.Model) -> keras.Model:
     return quantize(network, data, scheme="static_wi8_ai8")
 
 
-def joined(activation: keras.Layer) -> keras.Model:
-    """A convolution whose activation shares its grid with a tensor that has negative numbers."""
+def joined() -> keras.Model:
+    """A convolution whose ReLU shares its grid with a tensor that has negative numbers."""
     keras.utils.set_random_seed(3)
     inputs = keras.Input((8, 8, 3), name="picture")
-    clipped = activation(layers.Conv2D(4, 3, name="clipped")(inputs))
+    clipped = layers.ReLU()(layers.Conv2D(4, 3, name="clipped")(inputs))
     other = layers.Conv2D(4, 3, name="signed")(inputs)
     x = layers.Concatenate()([clipped, other])
     return quantized(keras.Model(inputs, layers.Conv2D(3, 1, name="map")(x)))
 
 
-@pytest.mark.parametrize(
-    "activation", [layers.ReLU(), layers.ReLU(max_value=0.3)], ids=["relu", "capped relu"]
-)
-def test_an_activation_on_a_grid_with_negative_numbers_leaves_its_convolution_integer(
-    activation: keras.Layer,
-) -> None:
-    network = joined(activation)
+def test_a_relu_on_a_grid_with_negative_numbers_leaves_its_convolution_integer() -> None:
+    network = joined()
     graph, trial = exported(network)
     convolutions = [node for node in graph.nodes if node.op_type == "Conv"]
     assert len(convolutions) == 3
@@ -140,7 +137,7 @@ def test_an_activation_on_a_grid_with_negative_numbers_leaves_its_convolution_in
 
 
 def test_onnx_runtime_computes_all_its_convolutions_on_integers(tmp_path) -> None:
-    graph, _ = exported(joined(layers.ReLU()))
+    graph, _ = exported(joined())
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED

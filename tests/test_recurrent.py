@@ -195,12 +195,8 @@ def with_initial_state(cell: Callable[..., keras.Layer], x: Tensor) -> Tensor:
 
 LEFT: dict[str, tuple[str, Build]] = {
     "LSTM with relu": ("LSTM", lambda cell, x: cell(4, activation="relu")(x)),
-    "GRU with relu": ("GRU", lambda cell, x: cell(4, activation="relu")(x)),
-    "LSTM with another gate": ("LSTM", lambda cell, x: cell(4, recurrent_activation="hard_sigmoid")(x)),
-    "masked LSTM": ("LSTM", with_mask),
     "masked GRU": ("GRU", with_mask),
     "LSTM with an initial state": ("LSTM", with_initial_state),
-    "GRU with an initial state": ("GRU", with_initial_state),
     "backwards, sequences": ("GRU", lambda cell, x: cell(4, go_backwards=True, return_sequences=True)(x)),
     "summed directions": ("LSTM", lambda cell, x: layers.Bidirectional(cell(4), merge_mode="sum")(x)),
 }

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from slimedge.depth import any_depth
 from slimedge.errors import InputError
 from slimedge.keras_file import input_specs, input_structure, output_specs, output_structure, settle
-from slimedge.unfolding import is_symbolic, unfolded
+from slimedge.unfolding import followed, is_symbolic, unfolded
 
 if TYPE_CHECKING:
     import keras
@@ -411,15 +411,16 @@ def _opened(
         return operation, _fed(operation, args, kwargs)
     if not isinstance(operation, keras.Model) or is_symbolic(operation) or kwargs.get("mask") is not None:
         return operation, None
+    fed = list(dict.fromkeys(_values_in((args, dict(kwargs)))))
+    inputs = {value: keras.Input(batch_shape=value.shape, dtype=value.dtype) for value in fed}
+    fill = _mapper(lambda value: inputs[value])
     try:
-        followed = unfolded(operation)
+        whole = followed(
+            operation, list(inputs.values()), fill(args), fill(dict(kwargs)), f"model '{operation.name}'"
+        )
     except InputError:
         return operation, None
-    fed = _values_in((args, dict(kwargs)))
-    fits = len(fed) == len(followed.inputs) and all(
-        len(value.shape) == len(tensor.shape) for value, tensor in zip(fed, followed.inputs, strict=True)
-    )
-    return followed, fed if fits else None
+    return whole, fed
 
 
 def _fed(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Value] | None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Layers that look their input up in a table, so that it holds whole numbers whatever its type.
 _LOOK_UPS = ("Embedding",)
+# Arguments of a call that are no inputs.
+_NO_INPUTS = ("training", "mask")
 
 
 def is_symbolic(model: keras.Model) -> bool:
@@ -69,21 +71,47 @@ def unfolded(model: keras.Model, *, origin: str | None = None) -> keras.Model:
 def _followed(
     model: keras.Model, shapes: Mapping[str, Any], dtypes: Mapping[str, str], dtype: str, given: str
 ) -> keras.Model:
-    import keras
-
-    signature = inspect.signature(model.call)
-    names = [name for name in signature.parameters if name not in ("training", "mask")]
+    parameters = inspect.signature(model.call).parameters.values()
+    names = [parameter.name for parameter in parameters if parameter.name not in _NO_INPUTS]
     if len(shapes) == 1:
+        needed = [each for each in parameters if each.default is each.empty and each.name in names]
+        if sum(each.kind is each.POSITIONAL_OR_KEYWORD for each in needed) > 1:
+            raise InputError(
+                f"{given} ({type(model).__name__}) takes {', '.join(names)}, and Keras records the shape of "
+                f"'{names[0]}' only; give the class a build with an argument NAME_shape for each, or wrap the model in "
+                "keras.Model(inputs, outputs)."
+            )
         by_argument = {names[0]: next(iter(shapes.values()))}
     else:
-        by_argument = {name.removesuffix("_shape"): shape for name, shape in shapes.items()}
+        recorded = {name.removesuffix("_shape"): shape for name, shape in shapes.items()}
+        by_argument = {name: recorded[name] for name in names if name in recorded}
     inputs = {name: _symbolic(shape, name, dtypes, dtype) for name, shape in by_argument.items()}
-    fixed = {"training": False} if "training" in signature.parameters else {}
+    structure = next(iter(inputs.values())) if len(inputs) == 1 else list(inputs.values())
+    return followed(model, structure, (), inputs, given)
+
+
+def followed(
+    model: keras.Model, inputs: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], given: str
+) -> keras.Model:
+    """Give the functional model of one call of a subclassed one.
+
+    Args:
+        model: the subclassed one.
+        inputs: what the new model takes: symbolic tensors, in a structure.
+        args: of the call, with those tensors in them.
+        kwargs: likewise.
+        given: what the model is, for messages.
+
+    Raises:
+        InputError: the call does something that cannot be followed.
+    """
+    import keras
+
+    fixed = {"training": False} if "training" in inspect.signature(model.call).parameters else {}
     try:
         with any_depth():
-            outputs = model.call(**inputs, **fixed)
-            structure = next(iter(inputs.values())) if len(inputs) == 1 else inputs
-            return keras.Model(structure, outputs, name=model.name)
+            outputs = model.call(*args, **{**kwargs, **fixed})
+            return keras.Model(inputs, outputs, name=model.name)
     except Exception as error:
         reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
         raise InputError(
