@@ -195,6 +195,40 @@ def bias_before_squeeze(graph: OnnxGraph) -> None:
     graph.remove(gone)
 
 
+def pad_integers(graph: OnnxGraph) -> None:
+    """Pad integers with their zero point instead of real numbers with 0, so that a convolution behind can be integer.
+
+    A causal convolution is a Pad and a convolution without one.
+    """
+    producers, consumers = graph.producers(), graph.consumers()
+    for pad in [node for node in graph.nodes if node.op_type == "Pad" and _pads_with_zeros(graph, node)]:
+        if any(taker.op_type == "QuantizeLinear" for taker in consumers.get(pad.output[0], [])):
+            continue  # a ZeroPadding, which is rounded as it is
+        chain: list[NodeProto] = []
+        source = producers.get(pad.input[0])
+        while source is not None and source.op_type in _MOVES - {"Pad"}:
+            chain.append(source)
+            source = producers.get(source.input[0])
+        if source is None or source.op_type != "DequantizeLinear" or graph.constants[source.input[1]].ndim:
+            continue
+        tensor, final = source.input[0], pad.output[0]
+        place = next(index for index, other in enumerate(graph.nodes) if other is pad)
+        made = []
+        for number, node in enumerate(reversed(chain)):
+            copy = NodeProto()
+            copy.CopyFrom(node)
+            copy.input[0], copy.output[0] = tensor, f"{final}_moved_{number}"
+            tensor = copy.output[0]
+            made.append(copy)
+        zero = graph.add_constant(f"{final}_zero", np.asarray(graph.constants[source.input[2]]).reshape(()))
+        integer = helper.make_node("Pad", [tensor, pad.input[1], zero], [f"{final}_integers"], pad.name)
+        real = helper.make_node(
+            "DequantizeLinear", [integer.output[0], *source.input[1:3]], [final], f"{source.name}_padded"
+        )
+        graph.nodes[place : place + 1] = [*made, integer, real]
+    graph.remove_unused()
+
+
 def squeeze_after_rounding(graph: OnnxGraph) -> None:
     """Put the Squeeze of a convolution of sequences behind its QuantizeLinear, so that the two can run as one."""
     consumers, producers = graph.consumers(), graph.producers()

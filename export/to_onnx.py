@@ -170,6 +170,7 @@ def _lower(
         lowering.unsigned_kernels(graph)
     lowering.integer_relus(graph)
     lowering.squeeze_after_rounding(graph)
+    lowering.pad_integers(graph)
     name_after_layers(graph, layers, inputs, outputs)
     metadata["inputs"], metadata["outputs"] = graph.inputs, list(outputs.values())
     metadata["grids"] = _grids(graph, graph.inputs, "QuantizeLinear") | _grids(
