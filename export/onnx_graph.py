@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
+# Ops that hand their first input's numbers on in other places, so that its scale is also theirs.
+MOVES = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze"})
+
 
 class OnnxGraph:
     """Nodes and initializers of a model, editable; `finish` writes them back.

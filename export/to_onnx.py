@@ -141,6 +141,7 @@ def _lower(
     scheme: str | None,
     metadata: dict[str, Any],
 ) -> ModelProto:
+    from slimedge.export import onnx_integers, onnx_padding, onnx_rounding
     from slimedge.export import onnx_lowering as lowering
     from slimedge.export.onnx_graph import OnnxGraph
     from slimedge.export.onnx_naming import name_after_layers
@@ -157,27 +158,27 @@ def _lower(
         lowering.drop_identities(graph)
     lowering.fold_affine(graph)
     lowering.bias_before_squeeze(graph)
-    lowering.quantize_biases(graph)
-    lowering.drop_clipped_relus(graph)
-    lowering.keep_zero_padding(graph)
+    onnx_integers.quantize_biases(graph)
+    onnx_rounding.drop_clipped_relus(graph)
+    onnx_padding.keep_zero_padding(graph)
     mend_paddings(graph)
     as_convolutions(graph)
     if scheme == WEIGHT_ONLY:
         store_integers(graph)
     elif integers == "s8s8":
-        lowering.signed_activations(graph)
+        onnx_integers.signed_activations(graph)
     elif integers == "u8u8":
-        lowering.unsigned_kernels(graph)
-    lowering.integer_relus(graph)
-    lowering.squeeze_after_rounding(graph)
-    lowering.pad_integers(graph)
+        onnx_integers.unsigned_kernels(graph)
+    onnx_rounding.integer_relus(graph)
+    onnx_rounding.squeeze_after_rounding(graph)
+    onnx_padding.pad_integers(graph)
     name_after_layers(graph, layers, inputs, outputs)
     metadata["inputs"], metadata["outputs"] = graph.inputs, list(outputs.values())
     metadata["grids"] = _grids(graph, graph.inputs, "QuantizeLinear") | _grids(
         graph, graph.outputs, "DequantizeLinear"
     )
     if io == "int8":
-        lowering.integer_io(graph)
+        onnx_integers.integer_io(graph)
     proto = graph.finish()
     proto.producer_name = "slimedge"
     proto.graph.name = "model"

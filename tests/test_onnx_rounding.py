@@ -13,7 +13,7 @@ from small_models import examples
 
 from slimedge.compress.quantization import quantize
 from slimedge.data import Data
-from slimedge.export import onnx_lowering as lowering
+from slimedge.export import onnx_padding, onnx_rounding
 from slimedge.export.exporters import EXPORTERS, Settings
 from slimedge.export.onnx_graph import OnnxGraph
 from slimedge.export.trial import Trial
@@ -79,7 +79,7 @@ def pad_and_pool(value: np.ndarray | None) -> onnx.ModelProto:
 def test_a_padding_of_zeros_is_written_as_one_that_is_not_fused(value: np.ndarray | None) -> None:
     picture = np.full((1, 1, 4, 4), -1, np.float32)
     graph = OnnxGraph(pad_and_pool(None if value is None else np.asarray(value)))
-    lowering.keep_zero_padding(graph)
+    onnx_padding.keep_zero_padding(graph)
     (name,) = graph.nodes[0].input[2:]
     assert 0 < graph.constants[name] < 1e-37
     expected = padded_peaks(picture.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
@@ -88,12 +88,12 @@ def test_a_padding_of_zeros_is_written_as_one_that_is_not_fused(value: np.ndarra
 
 def test_a_padding_of_other_numbers_and_one_in_front_of_another_operator_stay() -> None:
     graph = OnnxGraph(pad_and_pool(np.asarray(np.float32(-5))))
-    lowering.keep_zero_padding(graph)
+    onnx_padding.keep_zero_padding(graph)
     assert graph.constants[graph.nodes[0].input[2]] == -5
     average = pad_and_pool(None)
     average.graph.node[1].op_type = "AveragePool"
     graph = OnnxGraph(average)
-    lowering.keep_zero_padding(graph)
+    onnx_padding.keep_zero_padding(graph)
     assert len(graph.nodes[0].input) == 2
 
 
@@ -169,7 +169,7 @@ def clipped_and_quantized(*ends: float) -> tuple[onnx.ModelProto, np.ndarray]:
 def test_clipping_integers_gives_what_clipping_before_rounding_gives(ends: tuple[float, ...]) -> None:
     proto, expected = clipped_and_quantized(*ends)
     graph = OnnxGraph(proto)
-    lowering.integer_relus(graph)
+    onnx_rounding.integer_relus(graph)
     assert [node.op_type for node in graph.nodes] == ["Neg", "QuantizeLinear", "Clip", "DequantizeLinear"]
     assert graph.constants[graph.nodes[2].input[1]].dtype == np.uint8
     numbers = np.linspace(-20, 20, 201, dtype=np.float32)
@@ -181,5 +181,5 @@ def test_a_relu_that_something_else_takes_stays() -> None:
     proto.graph.node.append(helper.make_node("Exp", ["clipped"], ["more"]))
     proto.graph.output.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [201]))
     graph = OnnxGraph(proto)
-    lowering.integer_relus(graph)
+    onnx_rounding.integer_relus(graph)
     assert [node.op_type for node in graph.nodes][:3] == ["Neg", "Relu", "QuantizeLinear"]
