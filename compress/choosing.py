@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimedge.artifact import Step
 from slimedge.compress.placement import place
+from slimedge.compress.settings import Settings
 from slimedge.compress.static import simplify, static_wi8_ai8
 from slimedge.compress.weight_only import weight_only_wi8_afp32
 from slimedge.errors import InputError
@@ -25,27 +25,20 @@ LEAST_STATIC_SHARE = 0.9
 LOOKED_UP = frozenset({"Embedding"})
 
 
-def auto(
-    model: keras.Model,
-    data: Data,
-    *,
-    observer: str,
-    exclude: frozenset[str],
-    progress: Callable[[int], None] | None = None,
-) -> keras.Model:
+def auto(model: keras.Model, data: Data, settings: Settings) -> keras.Model:
     """Quantize by the scheme that `choose` gives; see `slimedge.compress.quantization.quantize`."""
-    graph, _, _ = simplify(from_model(model))
-    scheme, reason = choose(graph, exclude=exclude)
-    methods = {"static_wi8_ai8": static_wi8_ai8, "weight_only_wi8_afp32": weight_only_wi8_afp32}
-    settings: dict[str, Any] = {"observer": observer, "exclude": exclude, "progress": progress}
-    try:
-        quantized = methods[scheme](model, data, **settings)
-    except InputError:
-        other = next(name for name in methods if name != scheme)
-        if scheme != "weight_only_wi8_afp32" or not place(graph, exclude=exclude).kernels:
-            raise
-        quantized = methods[other](model, data, **settings)
-        reason = f"{reason}, but 8 bits make no weight of it smaller"
+    scheme, reason = choose(simplify(from_model(model))[0], exclude=settings.exclude)
+    if scheme == "static_wi8_ai8":
+        quantized = static_wi8_ai8(model, data, settings)
+    else:
+        try:
+            quantized = weight_only_wi8_afp32(model, data, settings)
+        except InputError as error:
+            try:
+                quantized = static_wi8_ai8(model, data, settings)
+            except InputError:
+                raise error from None
+            reason = f"{reason}, but 8 bits make no weight of it smaller"
     *before, step = lineage_of(quantized)
     chosen = {**step.settings, "chosen_by": "auto", "chosen_because": reason}
     return with_lineage(quantized, (*before, Step(step.name, chosen)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from slimedge.canonical import canonical
 from slimedge.compress.observers import OBSERVERS
+from slimedge.compress.settings import Settings
 from slimedge.errors import InputError
 from slimedge.keras_file import input_specs
 from slimedge.lineage import lineage_of, quantization_of
@@ -105,9 +106,8 @@ def quantize(
         if data.is_bound
         else data.bind(input_specs(model), preprocessing=starts_with_preprocessing(model))
     )
-    quantized: keras.Model = method(
-        model, bound, observer=observer, exclude=_with_nested(model, exclude), progress=progress
-    )
+    settings = Settings(observer, _with_nested(model, exclude), progress)
+    quantized: keras.Model = method(model, bound, settings)
     return quantized
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from slimedge.compress.equivalence import check_same
 from slimedge.compress.folding import affine_to_depthwise, fold_batchnorm
 from slimedge.compress.placement import Placement, place
 from slimedge.compress.rules import Role, role_of
+from slimedge.compress.settings import Settings
 from slimedge.compress.simplifying import split_activations, split_separable, split_swish, strip_training_only
 from slimedge.errors import InputError
 from slimedge.graph import Graph, Layer, Node, Value, from_model, to_model, with_arguments
@@ -35,31 +36,24 @@ LARGEST_BIAS = 2**29
 Ranges = Mapping[int, tuple[float, float]]
 
 
-def static_wi8_ai8(
-    model: keras.Model,
-    data: Data,
-    *,
-    observer: str,
-    exclude: frozenset[str],
-    progress: Callable[[int], None] | None = None,
-) -> keras.Model:
+def static_wi8_ai8(model: keras.Model, data: Data, settings: Settings) -> keras.Model:
     """Quantize to int8 weights (per channel) and int8 activations (per tensor); see `quantize`."""
     graph, folded, removed = simplify(from_model(model))
     check_same(model, graph, data)
-    placement = place(graph, exclude=exclude)
+    placement = place(graph, exclude=settings.exclude)
     if not placement.kernels:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(placement.left_float.items())[:3])
         raise InputError(
             f"no layer of model '{model.name}' can be quantized to static int8 ({reasons or 'it has no kernels'}); "
             "nothing was changed."
         )
-    ranges = calibrate(graph, placement, data, observer=observer, progress=progress)
+    ranges = calibrate(graph, placement, data, observer=settings.observer, progress=settings.progress)
     quantized = to_model(insert(graph, placement, ranges))
     step = Step(
         "quantize",
         {
             "scheme": "static_wi8_ai8",
-            "observer": observer,
+            "observer": settings.observer,
             "calibration_examples": len(data),
             "calibration_data": data.fingerprint,
             "folded": list(folded),

@@ -6,7 +6,7 @@ again: an exporter writes exactly these integers, whatever the layer and whereve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from slimedge.artifact import Step
 from slimedge.compress.equivalence import check_same
 from slimedge.compress.folding import OUTPUT_AXES
+from slimedge.compress.settings import Settings
 from slimedge.compress.simplifying import strip_training_only
 from slimedge.compress.static import kernel_scale, layer_sqnr, on_grid
 from slimedge.errors import InputError
@@ -35,30 +36,14 @@ FLOAT_WEIGHTS = frozenset(
 )
 
 
-def weight_only_wi8_afp32(
-    model: keras.Model,
-    data: Data,
-    *,
-    observer: str,
-    exclude: frozenset[str],
-    progress: Callable[[int], None] | None = None,
-) -> keras.Model:
+def weight_only_wi8_afp32(model: keras.Model, data: Data, settings: Settings) -> keras.Model:
     """Round weights to int8 and compute in float; see `slimedge.compress.quantization.quantize`."""
-    del observer, progress  # nothing is calibrated
-    return _rounded_model(model, data, "weight_only_wi8_afp32", exclude)
+    return _rounded_model(model, data, "weight_only_wi8_afp32", settings.exclude)
 
 
-def dynamic_wi8_afp32(
-    model: keras.Model,
-    data: Data,
-    *,
-    observer: str,
-    exclude: frozenset[str],
-    progress: Callable[[int], None] | None = None,
-) -> keras.Model:
+def dynamic_wi8_afp32(model: keras.Model, data: Data, settings: Settings) -> keras.Model:
     """Round weights to int8, and let runtimes round activations; see `slimedge.compress.quantization.quantize`."""
-    del observer, progress
-    return _rounded_model(model, data, "dynamic_wi8_afp32", exclude)
+    return _rounded_model(model, data, "dynamic_wi8_afp32", settings.exclude)
 
 
 def kept_axes(layer: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...] | None:

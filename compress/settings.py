@@ -1,0 +1,21 @@
+"""What every scheme is told beside the model and the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Arguments of `slimedge.compress.quantization.quantize`, checked; a scheme takes of them what it has.
+
+    Attributes:
+        observer: a name in `slimedge.compress.observers.OBSERVERS`.
+        exclude: names of layers that stay float, those inside of nested models included.
+        progress: told the number of examples after each calibration batch.
+    """
+
+    observer: str = "minmax"
+    exclude: frozenset[str] = frozenset()
+    progress: Callable[[int], None] | None = None
