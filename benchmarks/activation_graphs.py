@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING
 
-from slimedge import graph
+from slimedge import graph_reading
 from slimedge.benchmarks.activation_memory import Op, Peak, Role, fused, peak
 from slimedge.benchmarks.file_graph import FileGraph, FileOp
 from slimedge.compress import rules
 from slimedge.compress.simplifying import TRAINING_ONLY
 from slimedge.errors import InputError
+from slimedge.graph import Node, Value
 
 if TYPE_CHECKING:
     import keras
@@ -30,14 +31,14 @@ def of_model(model: keras.Model) -> Peak | None:
         The peak; None where a size other than the batch is open, and of a subclassed model.
     """
     try:
-        network = graph.from_model(model)
+        network = graph_reading.from_model(model)
     except InputError:
         return None
-    names: dict[graph.Value, str] = {}
+    names: dict[Value, str] = {}
     sizes: dict[str, int | None] = {}
     ops: list[Op] = []
 
-    def name(value: graph.Value) -> str:
+    def name(value: Value) -> str:
         if value not in names:
             names[value] = str(len(names))
             sizes[names[value]] = _bytes(value)
@@ -91,7 +92,7 @@ def _for_one_example(
     return None if found is None else Peak(-(-found.bytes // batch), found.op)
 
 
-def _bytes(value: graph.Value, bits: int | None = None) -> int | None:
+def _bytes(value: Value, bits: int | None = None) -> int | None:
     """Give the bytes of a Keras tensor for a batch of 1 where any goes; None where its size or type is not known."""
     batch, *rest = value.shape or (1,)
     if None in rest:
@@ -102,7 +103,7 @@ def _bytes(value: graph.Value, bits: int | None = None) -> int | None:
     )
 
 
-def _layer_role(node: graph.Node) -> Role:
+def _layer_role(node: Node) -> Role:
     if node.layer.kind == "FakeQuantWeights":
         return Role.PLAIN
     if node.layer.kind in TRAINING_ONLY or node.layer.kind in _KERAS_ALIASES:

@@ -158,10 +158,10 @@ def _keras(model: keras.Model, path: Path | None) -> Inspection:
 
 
 def _layers(model: keras.Model, counted: macs.Macs) -> tuple[LayerFacts, ...]:
-    from slimedge import graph
+    from slimedge import graph_reading
 
     found: dict[str, LayerFacts] = {}
-    for node in graph.from_model(model).nodes:
+    for node in graph_reading.from_model(model).nodes:
         layer = node.layer
         if layer.name in found:
             continue

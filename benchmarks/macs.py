@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from slimedge import graph
+from slimedge import graph_reading
 from slimedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def count(model: keras.Model) -> Macs:
         The counts by layer. A subclassed model has no graph to read and is itself listed as not counted.
     """
     try:
-        nodes = graph.from_model(model).nodes
+        nodes = graph_reading.from_model(model).nodes
     except InputError:
         return Macs({}, (str(model.name),))
     by_layer: dict[str, int] = {}

@@ -14,7 +14,8 @@ from slimedge.compress.observers import OBSERVERS, Observer
 from slimedge.compress.placement import Placement
 from slimedge.depth import any_depth
 from slimedge.errors import InputError
-from slimedge.graph import Graph, Value, to_model
+from slimedge.graph import Graph, Value
+from slimedge.graph_making import to_model
 
 if TYPE_CHECKING:
     from slimedge.data import Data

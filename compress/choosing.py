@@ -11,7 +11,8 @@ from slimedge.compress.settings import Settings
 from slimedge.compress.static import simplify, static_wi8_ai8
 from slimedge.compress.weight_only import weight_only_wi8_afp32
 from slimedge.errors import InputError
-from slimedge.graph import Graph, Node, from_model
+from slimedge.graph import Graph, Node
+from slimedge.graph_reading import from_model
 from slimedge.lineage import lineage_of, with_lineage
 
 if TYPE_CHECKING:

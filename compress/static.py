@@ -19,7 +19,9 @@ from slimedge.compress.rules import Role, role_of
 from slimedge.compress.settings import Settings
 from slimedge.compress.simplifying import split_activations, split_separable, split_swish, strip_training_only
 from slimedge.errors import InputError
-from slimedge.graph import Graph, Layer, Node, Value, from_model, to_model, with_arguments
+from slimedge.graph import Graph, Layer, Node, Value, with_arguments
+from slimedge.graph_making import to_model
+from slimedge.graph_reading import from_model
 from slimedge.lineage import lineage_of, with_lineage
 
 if TYPE_CHECKING:

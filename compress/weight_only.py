@@ -20,7 +20,9 @@ from slimedge.compress.settings import Settings
 from slimedge.compress.simplifying import strip_training_only
 from slimedge.compress.static import kernel_scale, layer_sqnr, on_grid
 from slimedge.errors import InputError
-from slimedge.graph import Graph, Layer, from_model, layer_names, to_model
+from slimedge.graph import Graph, Layer
+from slimedge.graph_making import layer_names, to_model
+from slimedge.graph_reading import from_model
 from slimedge.lineage import lineage_of, with_lineage
 
 if TYPE_CHECKING:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slimedge.graph import Graph, Layer, Node, Value, from_model, to_model, with_arguments
+from slimedge.graph import Graph, Layer, Node, Value, with_arguments
+from slimedge.graph_making import to_model
+from slimedge.graph_reading import from_model
 
 if TYPE_CHECKING:
     import keras

@@ -15,10 +15,11 @@ from keras import layers
 from onnx import TensorProto, helper, numpy_helper
 
 import slimedge
-from slimedge import graph
+from slimedge import graph_reading
 from slimedge.benchmarks.activation_graphs import of_file, of_model
 from slimedge.benchmarks.activation_memory import Peak
 from slimedge.benchmarks.file_graph import read_onnx, read_tflite
+from slimedge.graph import Value
 
 DEMO = Path(__file__).parents[1] / "benchmarks/demo"
 # What TensorFlow Lite for Microcontrollers used of its arena for the int8 ResNet-8: activations, scratch buffers and
@@ -48,8 +49,8 @@ def int8_files(int8_resnet8, tmp_path_factory):
 
 def counted_another_way(model):
     """Go through the calls with a set of what is alive, as bytes of arrays would be; reshapes share theirs."""
-    network = graph.from_model(model)
-    same: dict[graph.Value, graph.Value] = {}
+    network = graph_reading.from_model(model)
+    same: dict[Value, Value] = {}
     for node in network.nodes:
         if node.layer.kind in {"Flatten", "Reshape", "Dropout"}:
             same[node.output] = same.get(node.inputs[0], node.inputs[0])

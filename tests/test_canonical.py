@@ -11,7 +11,7 @@ from keras import layers
 
 from slimedge.artifact import Step
 from slimedge.canonical import canonical
-from slimedge.graph import from_model
+from slimedge.graph_reading import from_model
 from slimedge.keras_file import input_specs, output_specs
 from slimedge.lineage import lineage_of, with_lineage
 

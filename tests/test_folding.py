@@ -13,7 +13,9 @@ from small_models import examples
 from slimedge.compress.folding import affine_to_depthwise, batchnorm_affine, fold_batchnorm, scale_outputs
 from slimedge.compress.simplifying import split_activations
 from slimedge.export.worker import keras_outputs
-from slimedge.graph import Graph, Layer, from_model, to_model
+from slimedge.graph import Graph, Layer
+from slimedge.graph_making import to_model
+from slimedge.graph_reading import from_model
 
 
 def shaken(network: keras.Model) -> keras.Model:

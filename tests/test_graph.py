@@ -12,7 +12,9 @@ from small_models import examples
 
 from slimedge.errors import InputError
 from slimedge.export.worker import keras_outputs
-from slimedge.graph import Graph, from_model, to_model
+from slimedge.graph import Graph
+from slimedge.graph_making import to_model
+from slimedge.graph_reading import from_model
 from slimedge.keras_file import input_specs, output_specs
 
 

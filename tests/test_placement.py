@@ -12,7 +12,8 @@ from keras import layers, ops
 
 from slimedge.compress.placement import Placement, place
 from slimedge.compress.static import simplify
-from slimedge.graph import Graph, Node, from_model
+from slimedge.graph import Graph, Node
+from slimedge.graph_reading import from_model
 
 
 def placed(outputs: Any, inputs: Any, *, exclude: tuple[str, ...] = ()) -> tuple[Graph, Placement]:

@@ -15,7 +15,8 @@ from slimedge.compress.static import kernel_scale, simplify, snapped_bias
 from slimedge.data import Data
 from slimedge.errors import CheckError, InputError
 from slimedge.fake_quant import FakeQuant, FakeQuantWeights
-from slimedge.graph import from_model, to_model
+from slimedge.graph_making import to_model
+from slimedge.graph_reading import from_model
 from slimedge.keras_file import (
     input_specs,
     input_structure,

@@ -17,7 +17,9 @@ from slimedge.compress.simplifying import (
     strip_training_only,
 )
 from slimedge.export.worker import keras_outputs
-from slimedge.graph import Graph, from_model, to_model
+from slimedge.graph import Graph
+from slimedge.graph_making import to_model
+from slimedge.graph_reading import from_model
 from slimedge.keras_file import output_specs
 
 

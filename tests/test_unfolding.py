@@ -9,7 +9,8 @@ from keras import layers
 
 from slimedge.artifact import Step
 from slimedge.errors import InputError
-from slimedge.graph import from_model, to_model
+from slimedge.graph_making import to_model
+from slimedge.graph_reading import from_model
 from slimedge.keras_file import input_specs, output_specs
 from slimedge.lineage import lineage_of, with_lineage
 from slimedge.unfolding import is_symbolic, unfolded

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slimedge.graph import from_model, to_model
+from slimedge.graph_making import to_model
+from slimedge.graph_reading import from_model
 from slimedge.layout import channels_last, is_channels_first
 from slimedge.lineage import lineage_of, with_lineage
 from slimedge.precision import computes_in_half, single_precision
