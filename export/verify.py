@@ -13,6 +13,7 @@ from slimedge.artifact import TensorSpec
 from slimedge.depth import any_depth
 from slimedge.errors import CheckError, InputError
 from slimedge.keras_file import input_specs, output_specs
+from slimedge.vocabulary import vocabularies
 
 if TYPE_CHECKING:
     import keras
@@ -180,13 +181,14 @@ def _tensors_of(model: keras.Model) -> dict[str, Any]:
 def example_inputs(model: keras.Model, given: Arrays | None) -> dict[str, NDArray[Any]]:
     """Give a few examples: the caller's, else seeded random numbers inside each input's own range.
 
-    A quantized input's range is that of its fake-quant; a float one gets a standard normal; integers 0 and 1.
+    A quantized input's range is that of its fake-quant; a float one gets a standard normal; integers are ids of the
+    table that they are looked up in, else 0 and 1.
 
     Raises:
         InputError: the caller's do not fit the model.
     """
     generator = np.random.default_rng(0)
-    ranges = _input_ranges(model)
+    ranges, known = _input_ranges(model), vocabularies(model) if given is None else {}
     sizes = [int(np.prod([size or 16 for size in spec.shape[1:]])) for spec in input_specs(model)]
     count = int(np.clip(MOST_NUMBERS // max(*sizes, 1), FEWEST, EXAMPLES))
     examples = {}
@@ -196,7 +198,7 @@ def example_inputs(model: keras.Model, given: Arrays | None) -> dict[str, NDArra
             continue
         shape = (count, *(size or 16 for size in spec.shape[1:]))
         if not np.issubdtype(np.dtype(spec.dtype), np.floating):
-            examples[spec.name] = generator.integers(0, 2, shape).astype(spec.dtype)
+            examples[spec.name] = generator.integers(0, known.get(spec.name, 2), shape).astype(spec.dtype)
         elif spec.name in ranges:
             examples[spec.name] = generator.uniform(*ranges[spec.name], shape).astype(spec.dtype)
         else:

@@ -181,7 +181,8 @@ def test_examples_that_do_not_fit_are_one_sentence(given: dict[str, Any], senten
 def test_examples_are_the_same_each_time_and_lie_inside_the_inputs_range() -> None:
     _, quantized = float_and_int8("tokens")
     tokens = example_inputs(quantized, None)["my tokens"]
-    assert set(np.unique(tokens)) <= {0, 1}
+    assert set(np.unique(tokens)) <= set(range(20))  # the rows of its table
+    assert len(np.unique(tokens)) > 2
     _, quantized = float_and_int8("conv_batchnorm_relu")
     picture = example_inputs(quantized, None)["picture"]
     scale, zero_point = quantized.get_layer("picture_fq").grid()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slimedge.artifact import TensorSpec
-from slimedge.errors import InputError
 from slimedge.keras_file import input_specs
 from slimedge.preprocessing import starts_with_preprocessing
+from slimedge.vocabulary import vocabularies
 
 if TYPE_CHECKING:
     import keras
@@ -22,8 +20,6 @@ OPEN_SIZE = 16
 _PIXELS_PER_KNOT = 4
 _UNKNOWN_VOCABULARY = 10
 _LARGEST_CHANNEL_COUNT = 4
-# Layers and operations that hand integers on as they are.
-_PASSING = frozenset({"Cast", "ExpandDims", "Flatten", "GetItem", "Identity", "Reshape", "Squeeze"})
 
 
 def examples(model: keras.Model, count: int, seed: int = 1) -> dict[str, NDArray[Any]]:
@@ -42,12 +38,12 @@ def examples(model: keras.Model, count: int, seed: int = 1) -> dict[str, NDArray
         Arrays of `count` examples by input name; open sizes are 16.
     """
     generator = np.random.default_rng(seed)
-    from_bytes, vocabularies = starts_with_preprocessing(model), _vocabularies(model)
+    from_bytes, known = starts_with_preprocessing(model), vocabularies(model)
     found: dict[str, NDArray[Any]] = {}
-    for spec in specs(model):
+    for spec in input_specs(model):
         shape = (count, *(size or OPEN_SIZE for size in spec.shape[1:]))
         if "int" in spec.dtype:
-            limit = vocabularies.get(spec.name, _UNKNOWN_VOCABULARY)
+            limit = known.get(spec.name, _UNKNOWN_VOCABULARY)
             array: NDArray[Any] = generator.integers(0, limit, shape)
         elif len(shape) > 2:
             array = smooth(generator, shape) * (255 if spec.name in from_bytes else 1)
@@ -84,63 +80,9 @@ def smooth(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np
     return (array * contrast + brightness).astype(np.float32)
 
 
-def specs(model: keras.Model) -> tuple[TensorSpec, ...]:
-    """Give a model's inputs; those of a subclassed model as it was built."""
-    try:
-        return input_specs(model)
-    except InputError:
-        import inspect
-
-        if not getattr(model, "_build_shapes_dict", None):
-            raise
-        shape = model.get_build_config()["input_shape"]
-        name = next(iter(inspect.signature(model.call).parameters))
-        return (TensorSpec(name, (None, *shape[1:]), model.input_dtype),)
-
-
 def _between_knots(knots: int, size: int) -> NDArray[np.float32]:
     """Give the matrix (knots, size) of linear interpolation."""
     at = np.linspace(0, knots - 1, size, dtype=np.float32)
     distances = np.abs(at[None] - np.arange(knots, dtype=np.float32)[:, None])
     weights: NDArray[np.float32] = np.maximum(1 - distances, 0)
     return weights
-
-
-def _vocabularies(model: Any) -> dict[str, int]:
-    """Map each input that reaches an embedding to the number of ids which that knows."""
-    if not getattr(model, "inputs", None):
-        found = [_rows(model)] * len(specs(model))
-    else:
-        found = [_vocabulary(model, tensor) for tensor in model.inputs]
-    return {spec.name: rows for spec, rows in zip(specs(model), found, strict=True) if rows is not None}
-
-
-def _vocabulary(model: Any, tensor: Any) -> int | None:
-    found = []
-    for operation, node in _consumers(model, tensor):
-        if getattr(operation, "inputs", None) and getattr(operation, "layers", None):
-            pairs = zip(node.input_tensors, operation.inputs, strict=False)
-            found += [_vocabulary(operation, mine) for given, mine in pairs if given is tensor]
-        elif type(operation).__name__ in _PASSING:
-            found += [_vocabulary(model, passed) for passed in node.output_tensors]
-        else:
-            found.append(_rows(operation))
-    return min((rows for rows in found if rows is not None), default=None)
-
-
-def _rows(layer: Any) -> int | None:
-    """Give the rows of the smallest embedding in a layer, which all of its embeddings have."""
-    import keras
-
-    if not isinstance(layer, keras.layers.Layer):
-        return None
-    inner = [one for one in layer._flatten_layers() if isinstance(one, keras.layers.Embedding)]
-    return min((int(one.input_dim) for one in inner), default=None)
-
-
-def _consumers(model: Any, tensor: Any) -> Iterator[tuple[Any, Any]]:
-    # Keras has no public way from a tensor to its consumers; a layer's nodes are the graph's edges.
-    for operation in model.operations if hasattr(model, "operations") else model.layers:
-        for node in getattr(operation, "_inbound_nodes", ()):
-            if any(given is tensor for given in node.input_tensors):
-                yield operation, node

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from slimedge.artifact import TensorSpec
 from slimedge.benchmarks.zoo.calling import Call, call, replaced_call
-from slimedge.benchmarks.zoo.inputs import OPEN_SIZE, examples, specs
+from slimedge.benchmarks.zoo.inputs import OPEN_SIZE, examples
 from slimedge.benchmarks.zoo.principal import turned
+from slimedge.keras_file import input_specs
 
 if TYPE_CHECKING:
     import keras
@@ -89,7 +90,7 @@ def well_scaled(model: keras.Model, seed: int = 0) -> keras.Model:
     normalized = _before(layers, lambda layer: isinstance(layer, keras.layers.BatchNormalization))
     for layer in layers:
         _randomize(layer, generator, RECTIFIED_MEAN if layer in rectified - normalized else 0.0)
-    count = int(np.clip(_ELEMENTS // max(_elements(spec) for spec in specs(model)), 8, 128))
+    count = int(np.clip(_ELEMENTS // max(_elements(spec) for spec in input_specs(model)), 8, 128))
     with ExitStack() as stack:
         for layer in layers:
             fit = _fit(layer)
