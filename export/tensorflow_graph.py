@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from slimedge.errors import ConversionError
@@ -85,3 +85,63 @@ def without_erfc(definition: Any) -> None:
             node.op = "Sub"
             del node.input[:]
             node.input.extend([one.name, erf.name])
+
+
+def with_dilations(definition: Any) -> None:
+    """Let a convolution of sequences step over its input itself, in place.
+
+    TensorFlow splits the input of a dilated one into a batch (SpaceToBatchND), convolves, and joins the pieces again.
+    The TFLite converter recognizes that where one convolution takes the pieces; two that share them, as the gates of a
+    WaveNet do, would stay as they are, and on real numbers.
+
+    Args:
+        definition: a GraphDef with sizes known.
+    """
+    nodes = {node.name: node for node in definition.node}
+    for joined in [node for node in definition.node if node.op == "BatchToSpaceND"]:
+        chain = [joined]
+        for kind in ("Squeeze", "Conv2D", "ExpandDims", "SpaceToBatchND"):
+            before = nodes.get(chain[-1].input[0])
+            if before is None or before.op != kind:
+                break
+            chain.append(before)
+        else:
+            _dilate(nodes, *chain)
+
+
+def _dilate(
+    nodes: Mapping[str, Any], joined: Any, squeezed: Any, convolution: Any, expanded: Any, split: Any
+) -> None:
+    numbers = [_numbers(nodes, name) for name in (*split.input[1:], joined.input[2])]
+    kernel = nodes[nodes[convolution.input[1]].input[0]]
+    if (
+        not all(numbers)
+        or kernel.op != "Const"
+        or any(size != 1 for size in convolution.attr["strides"].list.i)
+    ):
+        return
+    (step,), (start, end), (skipped, surplus) = numbers
+    total = step * (kernel.attr["value"].tensor.tensor_shape.dim[0].size - 1)
+    same = (total // 2, total - total // 2)
+    padding = {(0, 0): b"VALID", same: b"SAME"}.get((start, end - surplus))
+    if skipped or padding is None:
+        return
+    expanded.input[0] = split.input[0]
+    convolution.attr["dilations"].list.i[:] = [1, 1, step, 1]
+    convolution.attr["padding"].s = padding
+    for node in (squeezed, convolution, expanded):
+        node.attr.pop("_output_shapes", None)
+    kind = joined.attr["T"].type
+    joined.op = "Identity"
+    joined.attr.clear()
+    joined.attr["T"].type = kind
+    del joined.input[1:]
+
+
+def _numbers(nodes: Mapping[str, Any], name: str) -> list[int]:
+    """The numbers of a constant, flat; none where it is computed, as for an open size."""
+    import tensorflow as tf
+
+    if name not in nodes or nodes[name].op != "Const":
+        return []
+    return [int(number) for number in tf.make_ndarray(nodes[name].attr["value"].tensor).ravel()]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from slimedge import notes
 from slimedge.errors import ConversionError
 from slimedge.export.exporters import DYNAMIC, WEIGHT_ONLY, Settings, check_io
+from slimedge.export.tensorflow_graph import with_dilations
 from slimedge.export.tflite_edit import codes_of, opcode_of
 from slimedge.export.tflite_weights import round_dynamically, store_integers
 from slimedge.export.tracing import Traced, quantized_layers, trace
@@ -53,6 +54,7 @@ def to_tflite(
     check_io(model, io)
     layers = {layer.name for layer in model._flatten_layers()}
     traced = trace(model, batch=batch, requantizing=False)
+    with_dilations(traced.definition)
     inputs = [spec.name for spec in input_specs(model)]
     outputs = list(traced.outputs)
     content = _convert(traced, quantized=quantized, dtype=_other_dtype(model))
