@@ -25,10 +25,10 @@ def of_model(model: keras.Model) -> Peak | None:
     where the layer computes on integers, and its inputs and outputs are floats.
 
     Args:
-        model: functional or Sequential.
+        model: functional, Sequential or subclassed.
 
     Returns:
-        The peak; None where a size other than the batch is open, and of a subclassed model.
+        The peak; None where a size other than the batch is open, and of a subclass whose call cannot be followed.
     """
     try:
         network = graph_reading.from_model(model)

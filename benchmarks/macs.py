@@ -62,10 +62,10 @@ def count(model: keras.Model) -> Macs:
     """Count the multiply-accumulates of every layer, nested models included.
 
     Args:
-        model: functional or Sequential; sizes other than the batch must be fixed to be counted.
+        model: functional, Sequential or subclassed; sizes other than the batch must be fixed to be counted.
 
     Returns:
-        The counts by layer. A subclassed model has no graph to read and is itself listed as not counted.
+        The counts by layer. A subclassed model whose call cannot be followed is itself listed as not counted.
     """
     try:
         nodes = graph_reading.from_model(model).nodes

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from slimedge.benchmarks.macs import count
+from slimedge.benchmarks.macs import Macs, count
 
 
 def macs_of(layer: keras.layers.Layer, *shapes: tuple[int | None, ...]) -> int | None:
@@ -193,12 +193,27 @@ def test_a_user_s_layer_with_a_matrix_is_named():
     assert count(keras.Model(x, Projection(name="mine")(x))).uncounted == ("mine",)
 
 
-def test_a_subclassed_model_is_named_as_a_whole():
-    class Plain(keras.Model):
-        def call(self, x):
-            return x
+def test_a_subclassed_model_counts_by_its_layers():
+    class Pair(keras.Model):
+        def __init__(self, **settings):
+            super().__init__(**settings)
+            self.first, self.second = layers.Dense(3, name="first"), layers.Dense(2, name="second")
 
-    model = Plain(name="plain")
+        def call(self, x):
+            return self.second(self.first(x))
+
+    model = Pair()
+    model(np.zeros((1, 4), np.float32))
+
+    assert count(model) == Macs({"first": 12, "second": 6}, ())
+
+
+def test_a_subclassed_model_that_cannot_be_followed_is_named_as_a_whole():
+    class Branching(keras.Model):
+        def call(self, x):
+            return x if float(keras.ops.sum(x)) > 0 else -x
+
+    model = Branching(name="branching")
     model(np.zeros((1, 2), np.float32))
 
-    assert count(model).uncounted == ("plain",)
+    assert count(model).uncounted == ("branching",)
