@@ -38,7 +38,7 @@ demo: install
 	$(BIN)/slimedge demo
 
 test: lint
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests --numprocesses 2 --dist worksteal
 	$(BIN)/python -m pytest --doctest-modules --pyargs slimedge
 
 lint: install
