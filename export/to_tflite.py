@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slimedge import notes
-from slimedge.errors import ConversionError
+from slimedge.errors import ConversionError, InputError
 from slimedge.export.exporters import DYNAMIC, WEIGHT_ONLY, Settings, check_io
 from slimedge.export.tensorflow_graph import with_dilations
 from slimedge.export.tflite_edit import codes_of, opcode_of
@@ -48,7 +48,7 @@ def to_tflite(
 
     Raises:
         ConversionError: the converter cannot express an op with TFLite's built-in ones.
-        InputError: integer I/O of a float model.
+        InputError: integer I/O of a float model, or of one with loops.
     """
     quantized = bool(quantized_layers(model))
     check_io(model, io)
@@ -154,6 +154,7 @@ def finish(
 
     Raises:
         ConversionError: the converter left an empty or truncated model.
+        InputError: integer I/O of a model with loops.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -167,6 +168,12 @@ def finish(
             "report the model, or export to ONNX."
         )
     _dequantize_strays(model, graph, schema)
+    if integer_io and len(model.subgraphs) > 1:
+        # Seen with LiteRT 2.3: such a file gives other answers from the second run on, in some processes.
+        raise InputError(
+            "the recurrent layers of this model are loops in TFLite, which LiteRT does not run reliably behind integer "
+            "inputs; use float32 inputs and outputs."
+        )
     if integer_io:
         _drop_edges(model, graph, schema)
     _name_tensors(graph, inputs, outputs, names.layers)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from small_models import MODELS, examples, float_and_int8
 
+from slimedge.errors import InputError
 from slimedge.export.exporters import EXPORTERS, Settings
 from slimedge.export.trial import Trial
 from slimedge.export.verify import fidelity, is_close, output_steps
@@ -25,6 +26,10 @@ def trial_of(exporter: str, network: keras.Model, io: str = "float32", integers:
     content, trial = EXPORTERS[exporter](network, settings)
     assert content
     return trial
+
+
+def flat(network: keras.Model) -> list[keras.layers.Layer]:
+    return list(network._flatten_layers())
 
 
 @pytest.fixture(scope="module", params=list(MODELS))
@@ -50,6 +55,12 @@ def test_a_quantized_file_equals_keras_but_for_rounding_ties(
 ) -> None:
     _, quantized = pair
     inputs = examples(quantized, count=16, seed=2)
+    if (exporter, io) == ("tflite", "int8") and any(
+        "LSTM" in type(layer).__name__ for layer in flat(quantized)
+    ):
+        with pytest.raises(InputError, match="use float32 inputs and outputs"):
+            trial_of(exporter, quantized, io=io)
+        return
     got = trial_of(exporter, quantized, io=io).run(inputs)
     measured = fidelity(keras_outputs(quantized, inputs), got, output_steps(quantized))
     assert is_close(measured, quantized=True)
