@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slimedge.canonical import canonical
+from slimedge.compress.methods import METHODS
 from slimedge.compress.observers import OBSERVERS
 from slimedge.compress.settings import Settings
 from slimedge.errors import InputError
@@ -25,10 +26,13 @@ SCHEMES = Registry(
     {
         "auto": "slimedge.compress.choosing:auto",
         "static_wi8_ai8": "slimedge.compress.static:static_wi8_ai8",
+        "static_wi4_ai8": "slimedge.compress.static:static_wi4_ai8",
+        "static_wi8_ai16": "slimedge.compress.static:static_wi8_ai16",
         "dynamic_wi8_afp32": "slimedge.compress.weight_only:dynamic_wi8_afp32",
         "weight_only_wi8_afp32": "slimedge.compress.weight_only:weight_only_wi8_afp32",
     },
 )
+GRANULARITIES = ("per_channel", "per_tensor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +43,27 @@ class Quantize:
         scheme: a name in `SCHEMES`.
         observer: a name in `slimedge.compress.observers.OBSERVERS`.
         exclude: names of layers that stay float.
+        methods: names in `slimedge.compress.methods.METHODS`, in their order.
+        granularity: `per_channel` or `per_tensor` scales of kernels.
     """
 
     scheme: str = "auto"
     observer: str = "minmax"
     exclude: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    granularity: str = "per_channel"
 
     def __call__(self, model: keras.Model, data: Data, /) -> keras.Model:
         """Quantize a model; see `quantize`."""
-        return quantize(model, data, scheme=self.scheme, observer=self.observer, exclude=self.exclude)
+        return quantize(
+            model,
+            data,
+            scheme=self.scheme,
+            observer=self.observer,
+            exclude=self.exclude,
+            methods=self.methods,
+            granularity=self.granularity,
+        )
 
 
 def quantize(
@@ -57,15 +73,18 @@ def quantize(
     scheme: str = "auto",
     observer: str = "minmax",
     exclude: Collection[str] = (),
+    methods: Sequence[str] = (),
+    granularity: str = "per_channel",
     progress: Callable[[int], None] | None = None,
 ) -> keras.Model:
     """Quantize a trained model after training.
 
     `static_wi8_ai8`: BatchNorm is folded, every activation of an integer layer gets a fake-quant with a calibrated
-    range, and every kernel one scale per output channel. `weight_only_wi8_afp32`: every large weight is rounded to
-    8 bits, with a scale per channel, and computing stays in float. `dynamic_wi8_afp32`: the same weights, and the
-    runtimes round activations as they run. `auto`: static for convolutional and dense nets, weight-only for
-    recurrent and attention ones; the lineage says which and why.
+    range, and every kernel one scale per output channel. `static_wi4_ai8`: the same with kernels of 4 bits, which need
+    a method such as `adaround`. `static_wi8_ai16`: the same with activations of 16 bits. `weight_only_wi8_afp32`:
+    every large weight is rounded to 8 bits, with a scale per channel, and computing stays in float.
+    `dynamic_wi8_afp32`: the same weights, and the runtimes round activations as they run. `auto`: static for
+    convolutional and dense nets, weight-only for recurrent and attention ones; the lineage says which and why.
 
     Layers that are not understood stay float and are listed with their reason in the model's lineage
     (`slimedge.lineage.lineage_of`).
@@ -77,6 +96,9 @@ def quantize(
         scheme: a name in `SCHEMES`.
         observer: how ranges are found: `minmax`, `moving_average` or `percentile`.
         exclude: names of layers that stay float; that of a nested model stands for all in it.
+        methods: names in `slimedge.compress.methods.METHODS` that make static quantization more exact, in the order
+            in which they are applied.
+        granularity: of the scales of kernels in static quantization, `per_channel` or `per_tensor`.
         progress: told the number of examples after each calibration batch.
 
     Returns:
@@ -89,6 +111,10 @@ def quantize(
     """
     method = SCHEMES[scheme]
     OBSERVERS.check(observer)
+    for name in methods:
+        METHODS.check(name)
+    if granularity not in GRANULARITIES:
+        raise InputError(f"granularity is '{granularity}'; it can be {' or '.join(GRANULARITIES)}.")
     model = canonical(model)
     if quantization_of(lineage_of(model)) or any(
         type(layer).__name__ == "FakeQuant" for layer in model._flatten_layers()
@@ -106,7 +132,7 @@ def quantize(
         if data.is_bound
         else data.bind(input_specs(model), preprocessing=starts_with_preprocessing(model))
     )
-    settings = Settings(observer, _with_nested(model, exclude), progress)
+    settings = Settings(observer, _with_nested(model, exclude), tuple(methods), granularity, progress)
     quantized: keras.Model = method(model, bound, settings)
     return quantized
 

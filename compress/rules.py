@@ -65,6 +65,8 @@ FUSES_RELU = frozenset(
 # scale 1/256 from 0 and scale 1/128 around 0: the TFLite specification's rows for these operators.
 UNIT_RANGE = (0.0, 255 / 256)
 FIXED_RANGES = {"softmax": UNIT_RANGE, "sigmoid": UNIT_RANGE, "tanh": (-1.0, 127 / 128)}
+# With 16 bits all of them have the scale 1/32768.
+UNIT_FIXED = frozenset(FIXED_RANGES.values())
 
 
 def activation_of(node: Node) -> str | None:

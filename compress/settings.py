@@ -13,9 +13,13 @@ class Settings:
     Attributes:
         observer: a name in `slimedge.compress.observers.OBSERVERS`.
         exclude: names of layers that stay float, those inside of nested models included.
+        methods: names in `slimedge.compress.methods.METHODS`, in their order.
+        granularity: `per_channel` or `per_tensor` scales of kernels.
         progress: told the number of examples after each calibration batch.
     """
 
     observer: str = "minmax"
     exclude: frozenset[str] = frozenset()
+    methods: tuple[str, ...] = ()
+    granularity: str = "per_channel"
     progress: Callable[[int], None] | None = None

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from slimedge.artifact import Step
 from slimedge.compress.equivalence import check_same
 from slimedge.compress.folding import OUTPUT_AXES
+from slimedge.compress.kernels import kernel_scale, on_grid
+from slimedge.compress.layer_sqnr import layer_sqnr
 from slimedge.compress.settings import Settings
 from slimedge.compress.simplifying import strip_training_only
-from slimedge.compress.static import kernel_scale, layer_sqnr, on_grid
 from slimedge.errors import InputError
 from slimedge.graph import Graph, Layer
 from slimedge.graph_making import layer_names, to_model

@@ -5,17 +5,20 @@ from __future__ import annotations
 import gc
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from slimedge import notes
 from slimedge.errors import ConversionError, InputError
 from slimedge.export.exporters import DYNAMIC, WEIGHT_ONLY, Settings, check_io
 from slimedge.export.tensorflow_graph import with_dilations
 from slimedge.export.tflite_edit import codes_of, opcode_of
+from slimedge.export.tflite_scales import StandIn, put_back, stand_in
 from slimedge.export.tflite_weights import round_dynamically, store_integers
-from slimedge.export.tracing import Traced, quantized_layers, trace
+from slimedge.export.tracing import Traced, Weight, quantized_layers, trace
 from slimedge.export.trial import SIGNATURE, TfliteTrial
 from slimedge.keras_file import input_specs, output_specs
 
@@ -33,8 +36,8 @@ def to_tflite(
 ) -> bytes:
     """Convert a model with TFLite's built-in ops only.
 
-    A quantized model is traced with its kernels on their int8 grid, from which the converter finds the same
-    per-channel scales again, and its activation fake-quants become int8 tensors.
+    A quantized model is traced with its kernels on their grid, from which the converter finds the same per-channel
+    scales again (`slimedge.export.tflite_scales`), and its activation fake-quants become int8 or int16 tensors.
 
     Args:
         model: built.
@@ -53,7 +56,16 @@ def to_tflite(
     quantized = bool(quantized_layers(model))
     check_io(model, io)
     layers = {layer.name for layer in model._flatten_layers()}
-    traced = trace(model, batch=batch, requantizing=False)
+    stand_ins: list[StandIn] = []
+
+    def stand_for(weight: Weight) -> NDArray[Any]:
+        made = stand_in(weight)
+        if made is None:
+            return weight.dequantized()
+        stand_ins.append(made)
+        return made.value
+
+    traced = trace(model, batch=batch, stand_for=stand_for, requantizing=False)
     with_dilations(traced.definition)
     inputs = [spec.name for spec in input_specs(model)]
     outputs = list(traced.outputs)
@@ -67,6 +79,7 @@ def to_tflite(
         names,
         integer_io=io == "int8",
         integer_weights=scheme == WEIGHT_ONLY,
+        stand_ins=stand_ins,
         metadata=dict(metadata or {}),
     )
     return round_dynamically(content) if scheme == DYNAMIC else content
@@ -142,6 +155,7 @@ def finish(
     integer_io: bool,
     metadata: dict[str, Any],
     integer_weights: bool = False,
+    stand_ins: Sequence[StandIn] = (),
 ) -> bytes:
     """Write names, signature and metadata into a converted file.
 
@@ -151,9 +165,10 @@ def finish(
         integer_io: whether inputs and outputs become the int8 tensors behind them.
         metadata: JSON values.
         integer_weights: whether weights on an int8 grid are kept as integers.
+        stand_ins: kernels that the converter was given with some weights moved.
 
     Raises:
-        ConversionError: the converter left an empty or truncated model.
+        ConversionError: the converter left an empty or truncated model, or lost a kernel.
         InputError: integer I/O of a model with loops.
     """
     import flatbuffers
@@ -167,6 +182,7 @@ def finish(
             "the TFLite converter swallowed an error and left a model without operators or outputs; "
             "report the model, or export to ONNX."
         )
+    put_back(model, stand_ins, schema)
     _dequantize_strays(model, graph, schema)
     if integer_io and len(model.subgraphs) > 1:
         # Seen with LiteRT 2.3: such a file gives other answers from the second run on, in some processes.
