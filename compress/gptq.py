@@ -84,4 +84,4 @@ def _one_group(quadratic: Quadratic, group: int, damping: float) -> NDArray[np.f
         rest[index + 1 :] -= np.outer(upper[index, index + 1 :], error)
     result = np.empty_like(chosen)
     result[order] = chosen
-    return result
+    return np.asarray(result, np.float64)

@@ -119,7 +119,7 @@ def _passes(node: Node) -> bool:
     if activation_of(node) == "relu":
         return node.layer.config.get("max_value") is None
     if node.layer.kind == FLATTENS or node.layer.kind in HOMOGENEOUS:
-        return node.layer.config.get("data_format", "channels_last") == "channels_last"
+        return bool(node.layer.config.get("data_format", "channels_last") == "channels_last")
     return False
 
 
