@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +55,8 @@ def quantize_file(
     scheme: str = "auto",
     observer: str = "minmax",
     exclude: Collection[str] = (),
+    methods: Sequence[str] = (),
+    granularity: str = "per_channel",
     split: Mapping[str, Any] | None = None,
     checks: Checks = "strict",
     trust: bool = False,
@@ -69,6 +71,8 @@ def quantize_file(
         scheme: see `slimedge.compress.quantization.quantize`.
         observer: likewise.
         exclude: likewise.
+        methods: likewise.
+        granularity: likewise.
         split: arguments of `Data.split`.
         checks: of `Data.bind`.
         trust: whether an `.h5` may be opened.
@@ -102,6 +106,8 @@ def quantize_file(
         scheme=scheme,
         observer=observer,
         exclude=exclude,
+        methods=methods,
+        granularity=granularity,
         progress=lambda done: progress("calibrating", done / total),
     )
     artifact = save_model(quantized, out)

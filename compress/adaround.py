@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from slimedge.compress.methods import Method
 from slimedge.compress.planning import Kernel, Plan
-from slimedge.compress.reconstruction import Quadratic, quadratic_of, with_integers
+from slimedge.compress.reconstruction import Quadratic, descended, quadratic_of, with_integers
 from slimedge.compress.walking import Visit, walk
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ ADAROUND = AdaRound()
 
 
 def adaptively_rounded(quadratic: Quadratic, settings: AdaRound = ADAROUND) -> NDArray[np.float64]:
-    """Choose whole numbers next to the weights that make the error small.
+    """Choose whole numbers next to the weights that make the error small, then move single ones while that helps.
 
     Args:
         quadratic: of the layer.
@@ -96,6 +96,6 @@ def adaptively_rounded(quadratic: Quadratic, settings: AdaRound = ADAROUND) -> N
         logits -= (
             settings.learning_rate * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
         )
-    chosen = floor + (logits > 0)
+    chosen = descended(quadratic, floor + (logits > 0))
     nearest = quadratic.nearest()
     return np.where(quadratic.errors(chosen) <= quadratic.errors(nearest), chosen, nearest)

@@ -74,12 +74,26 @@ def links_of(graph: Graph, *, producers: Collection[str] = tuple(OUTPUT_AXES)) -
         channels = node.output.shape[-1] if node.output.shape else None
         if node.layer.kind not in producers or calls[node.layer] != 1 or channels is None:
             continue
-        if node.layer.kind in OUTPUT_AXES and not has_plain_weights(node.layer):
+        if not _scales(node):
             continue
         ends = _ends(graph, consumers, calls, node.output, channels)
         if ends is not None:
             found.append(Link(node, *ends, channels))
     return found
+
+
+def _scales(node: Node) -> bool:
+    """Whether a factor for each channel of a node's output goes into its layer's weights."""
+    layer = node.layer
+    if layer.kind in OUTPUT_AXES:
+        return has_plain_weights(layer) and layer.config.get("activation") in (None, "linear")
+    names = [name for name, _ in layer.weights]
+    last = len(node.output.shape) - 1
+    return (
+        "gamma" in names
+        and set(names) <= {"gamma", "beta"}
+        and layer.config.get("axis") in (-1, last, [-1], [last], (-1,), (last,))
+    )
 
 
 def _ends(

@@ -24,6 +24,8 @@ from slimedge.compress.walking import Visit
 LARGEST_INPUTS = 8192
 # Positions whose windows are in memory at once.
 POSITION_BYTES = 64 * 2**20
+# Numbers that all rounds of a descent may look at.
+DESCENT = 2e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,36 @@ class Quadratic:
     def nearest(self) -> NDArray[np.float64]:
         """Give the integers nearest to the weights."""
         return np.clip(np.rint(self.weights), -self.limit, self.limit)
+
+
+def descended(quadratic: Quadratic, integers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Move single integers of each output up or down by one, the one that gains most first, until none gains.
+
+    Args:
+        quadratic: of the layer.
+        integers: where it starts, shape (groups, inputs, outputs).
+
+    Returns:
+        Integers of the same shape with an error that is never larger.
+    """
+    values = integers.copy()
+    groups, inputs, outputs = values.shape
+    hessian = quadratic.hessian.astype(np.float64)
+    diagonal = np.diagonal(hessian, axis1=1, axis2=2)[:, :, None]
+    slope = hessian @ ((values - quadratic.weights) * quadratic.scale) + quadratic.shift
+    rows, columns = np.meshgrid(np.arange(groups), np.arange(outputs), indexing="ij")
+    for _ in range(min(inputs, int(DESCENT / values.size))):
+        step = np.where(slope > 0, -1.0, 1.0)
+        gain = 2 * step * quadratic.scale * slope + diagonal * quadratic.scale**2
+        gain[np.abs(values + step) > quadratic.limit] = np.inf
+        place = np.argmin(gain, axis=1)
+        change = np.where(gain[rows, place, columns] < 0, step[rows, place, columns], 0.0)
+        if not change.any():
+            break
+        values[rows, place, columns] += change
+        moved = change * quadratic.scale[:, 0]
+        slope += np.swapaxes(hessian[rows, place], 1, 2) * moved[:, None]
+    return values
 
 
 def quadratic_of(visit: Visit) -> Quadratic | None:

@@ -41,12 +41,12 @@ FLOAT_WEIGHTS = frozenset(
 
 def weight_only_wi8_afp32(model: keras.Model, data: Data, settings: Settings) -> keras.Model:
     """Round weights to int8 and compute in float; see `slimedge.compress.quantization.quantize`."""
-    return _rounded_model(model, data, "weight_only_wi8_afp32", settings.exclude)
+    return _rounded_model(model, data, "weight_only_wi8_afp32", settings)
 
 
 def dynamic_wi8_afp32(model: keras.Model, data: Data, settings: Settings) -> keras.Model:
     """Round weights to int8, and let runtimes round activations; see `slimedge.compress.quantization.quantize`."""
-    return _rounded_model(model, data, "dynamic_wi8_afp32", settings.exclude)
+    return _rounded_model(model, data, "dynamic_wi8_afp32", settings)
 
 
 def kept_axes(layer: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -80,7 +80,13 @@ def _einsum_axes(equation: str) -> tuple[int, ...]:
     return tuple(axis for axis, letter in enumerate(kernel) if letter in output and letter not in given)
 
 
-def _rounded_model(model: keras.Model, data: Data, scheme: str, exclude: frozenset[str]) -> keras.Model:
+def _rounded_model(model: keras.Model, data: Data, scheme: str, settings: Settings) -> keras.Model:
+    if settings.methods or settings.granularity != "per_channel":
+        given = f"the method {settings.methods[0]}" if settings.methods else "scales per tensor"
+        raise InputError(
+            f"{given} is of static quantization only, and model '{model.name}' would be quantized by {scheme}; leave "
+            "it away, or choose a static scheme."
+        )
     graph, removed = strip_training_only(from_model(model))
     check_same(model, graph, data)
     made = to_model(graph)
@@ -90,7 +96,7 @@ def _rounded_model(model: keras.Model, data: Data, scheme: str, exclude: frozens
     for layer, source in _sources(graph):
         if not layer.weights:
             continue
-        if source in exclude:
+        if source in settings.exclude:
             left_float[source] = "you excluded it"
             continue
         arrays = _rounded_weights(made.get_layer(names[layer]))

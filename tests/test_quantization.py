@@ -10,8 +10,9 @@ from small_models import MODELS, examples, float_and_int8
 from slimedge.artifact import Step
 from slimedge.compress.calibration import Watch
 from slimedge.compress.folding import OUTPUT_AXES
+from slimedge.compress.kernels import kernel_scale, snapped_bias
 from slimedge.compress.quantization import Quantize, quantize
-from slimedge.compress.static import kernel_scale, simplify, snapped_bias
+from slimedge.compress.static import simplify
 from slimedge.data import Data
 from slimedge.errors import CheckError, InputError
 from slimedge.fake_quant import FakeQuant, FakeQuantWeights

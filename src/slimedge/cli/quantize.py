@@ -23,8 +23,8 @@ def quantize(
         typer.Option(
             "--scheme",
             metavar="SCHEME",
-            help="What becomes an integer, and how wide: auto, static_wi8_ai8, dynamic_wi8_afp32, "
-            "weight_only_wi8_afp32.",
+            help="What becomes an integer, and how wide: auto, static_wi8_ai8, static_wi4_ai8, static_wi8_ai16, "
+            "dynamic_wi8_afp32, weight_only_wi8_afp32.",
         ),
     ] = "auto",
     observer: Annotated[
@@ -33,6 +33,21 @@ def quantize(
             "--observer", metavar="OBSERVER", help="How ranges are found: minmax, moving_average, percentile."
         ),
     ] = "minmax",
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            metavar="METHOD",
+            help="Makes static integers more exact, may be repeated: equalization, bias_absorption, smoothing, "
+            "adaround, gptq, bias_correction.",
+        ),
+    ] = None,
+    granularity: Annotated[
+        str,
+        typer.Option(
+            "--granularity", metavar="KIND", help="Scales of static kernels: per_channel or per_tensor."
+        ),
+    ] = "per_channel",
     exclude: Annotated[
         list[str] | None,
         typer.Option("--exclude", metavar="LAYER", help="Layer that stays float; may be repeated."),
@@ -78,6 +93,8 @@ def quantize(
             scheme=scheme,
             observer=observer,
             exclude=tuple(exclude or ()),
+            methods=tuple(method or ()),
+            granularity=granularity,
             split=split,
             checks="types" if no_range_checks else "strict",
             trust=trust,
