@@ -56,6 +56,9 @@ SAME_SCALE = frozenset(
         "ZeroPadding2D",
     }
 )
+# Kinds that the TFLite converter knows with activations of 8 bits only.
+NARROW = frozenset({"Concatenate"})
+NARROW_BITS = 8
 # Kinds that take several tensors; the operations of keras.ops have the same names, and may be given constants.
 MERGING = frozenset({"Add", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"})
 # Layers into which both runtimes fuse a ReLU that follows.
@@ -83,10 +86,12 @@ def activation_of(node: Node) -> str | None:
     return None
 
 
-def role_of(node: Node) -> Role | str:
+def role_of(node: Node, activation_bits: int = 8) -> Role | str:
     """Give the role of a call, or the reason why it stays float, as half a sentence."""
     kind = node.layer.kind
     reason = _not_plain(node)
+    if activation_bits > NARROW_BITS and kind in NARROW:
+        reason = f"the TFLite converter has no {kind} of {activation_bits} bits"
     if reason:
         return reason
     if kind in KERNEL_AXES:

@@ -55,7 +55,7 @@ def _static(model: keras.Model, data: Data, settings: Settings, scheme: str) -> 
     methods = [METHODS[name] for name in settings.methods]
     for method in methods:
         graph = method.prepare(graph, data)
-    placement = place(graph, exclude=settings.exclude)
+    placement = place(graph, exclude=settings.exclude, activation_bits=STATIC[scheme].activations)
     if not placement.kernels:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(placement.left_float.items())[:3])
         raise InputError(

@@ -16,7 +16,7 @@ from slimedge.errors import ConversionError, InputError
 from slimedge.export.exporters import DYNAMIC, WEIGHT_ONLY, Settings, check_io
 from slimedge.export.tensorflow_graph import with_dilations
 from slimedge.export.tflite_edit import codes_of, opcode_of
-from slimedge.export.tflite_int16 import widen_biases
+from slimedge.export.tflite_int16 import unit_scales, widen_biases
 from slimedge.export.tflite_scales import StandIn, put_back, stand_in
 from slimedge.export.tflite_weights import round_dynamically, store_integers
 from slimedge.export.tracing import Traced, Weight, quantized_layers, trace
@@ -192,6 +192,7 @@ def finish(
         )
     put_back(model, stand_ins, schema)
     widen_biases(model, schema)
+    unit_scales(model, schema)
     _dequantize_strays(model, graph, schema)
     if integer_io and len(model.subgraphs) > 1:
         # Seen with LiteRT 2.3: such a file gives other answers from the second run on, in some processes.

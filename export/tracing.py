@@ -83,7 +83,9 @@ def quantized_layers(model: keras.Model) -> list[Any]:
 def wide_layers(model: keras.Model) -> frozenset[str]:
     """Give the names of the layers that round activations to more than 8 bits."""
     return frozenset(
-        layer.name for layer in model._flatten_layers() if type(layer).__name__ == "FakeQuant" and layer.bits > 8
+        layer.name
+        for layer in model._flatten_layers()
+        if type(layer).__name__ == "FakeQuant" and layer.bits > 8
     )
 
 
