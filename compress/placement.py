@@ -45,7 +45,7 @@ class _Groups:
         self.parent[self.find(first)] = self.find(second)
 
 
-def place(graph: Graph, *, exclude: Collection[str] = (), activation_bits: int = 8) -> Placement:
+def place(graph: Graph, *, exclude: Collection[str] = ()) -> Placement:
     """Decide where fake-quants go.
 
     A tensor is quantized when an integer layer makes or takes it, unless a ReLU fused into that layer
@@ -55,7 +55,6 @@ def place(graph: Graph, *, exclude: Collection[str] = (), activation_bits: int =
     Args:
         graph: simplified, with BatchNorm folded.
         exclude: names of the user's layers that stay float.
-        activation_bits: 8 or 16; with 16, some kinds have no integer form.
 
     Returns:
         The placement; layers that stay float are in it with their reason.
@@ -63,7 +62,7 @@ def place(graph: Graph, *, exclude: Collection[str] = (), activation_bits: int =
     roles: dict[Node, Role] = {}
     left_float: dict[str, str] = {}
     for node in graph.nodes:
-        role = "you excluded it" if node.source in exclude else role_of(node, activation_bits)
+        role = "you excluded it" if node.source in exclude else role_of(node)
         if isinstance(role, Role):
             roles[node] = role
         else:

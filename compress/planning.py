@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from slimedge.compress.kernels import bias_floor, kernel_scale, on_grid
 from slimedge.compress.placement import Placement
-from slimedge.compress.rules import UNIT_FIXED
 from slimedge.errors import InputError
 from slimedge.graph import Graph, Layer
 
@@ -23,7 +22,7 @@ class Bits:
 
     Attributes:
         weights: of kernels, 2 to 8.
-        activations: 8, or 16 (symmetric, as the TFLite specification's 16x8 operators take them).
+        activations: of activations.
     """
 
     weights: int = 8
@@ -128,7 +127,7 @@ def planned(
 
 
 def grid_of_range(low: float, high: float, bits: int) -> Grid:
-    """Give the grid that covers a range and holds 0 exactly; one of 16 bits lies around 0.
+    """Give the grid that covers a range and holds 0 exactly.
 
     Raises:
         InputError: the range holds no finite value.
@@ -136,8 +135,6 @@ def grid_of_range(low: float, high: float, bits: int) -> Grid:
     Example:
         >>> grid_of_range(-1.0, 4.0, 8)
         Grid(low=-1.0, high=4.0, scale=0.0196078431372549, bits=8)
-        >>> grid_of_range(-1.0, 2.0, 16).low
-        -2.0000610370189521
     """
     from slimedge.fake_quant import affine_grid
 
@@ -146,9 +143,5 @@ def grid_of_range(low: float, high: float, bits: int) -> Grid:
             "calibration saw no finite value in one of the tensors; check the calibration data and the "
             "float model's outputs for NaN."
         )
-    if bits == 16:
-        largest = 32767 / 32768 if (low, high) in UNIT_FIXED else max(-low, high)
-        scale = largest / 32767 or 1.0
-        return Grid(-32768 * scale, 32767 * scale, scale, bits)
     scale, zero_point = affine_grid(low, high, bits)
     return Grid(-zero_point * scale, (2**bits - 1 - zero_point) * scale, scale, bits)

@@ -27,7 +27,6 @@ SCHEMES = Registry(
         "auto": "slimedge.compress.choosing:auto",
         "static_wi8_ai8": "slimedge.compress.static:static_wi8_ai8",
         "static_wi4_ai8": "slimedge.compress.static:static_wi4_ai8",
-        "static_wi8_ai16": "slimedge.compress.static:static_wi8_ai16",
         "dynamic_wi8_afp32": "slimedge.compress.weight_only:dynamic_wi8_afp32",
         "weight_only_wi8_afp32": "slimedge.compress.weight_only:weight_only_wi8_afp32",
     },
@@ -81,7 +80,7 @@ def quantize(
 
     `static_wi8_ai8`: BatchNorm is folded, every activation of an integer layer gets a fake-quant with a calibrated
     range, and every kernel one scale per output channel. `static_wi4_ai8`: the same with kernels of 4 bits, which need
-    a method such as `adaround`. `static_wi8_ai16`: the same with activations of 16 bits. `weight_only_wi8_afp32`:
+    a method such as `adaround`. `weight_only_wi8_afp32`:
     every large weight is rounded to 8 bits, with a scale per channel, and computing stays in float.
     `dynamic_wi8_afp32`: the same weights, and the runtimes round activations as they run. `auto`: static for
     convolutional and dense nets, weight-only for recurrent and attention ones; the lineage says which and why.

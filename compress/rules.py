@@ -56,9 +56,6 @@ SAME_SCALE = frozenset(
         "ZeroPadding2D",
     }
 )
-# Kinds that the TFLite converter knows with activations of 8 bits only.
-NARROW = frozenset({"Concatenate"})
-NARROW_BITS = 8
 # Kinds that take several tensors; the operations of keras.ops have the same names, and may be given constants.
 MERGING = frozenset({"Add", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"})
 # Layers into which both runtimes fuse a ReLU that follows.
@@ -68,8 +65,6 @@ FUSES_RELU = frozenset(
 # scale 1/256 from 0 and scale 1/128 around 0: the TFLite specification's rows for these operators.
 UNIT_RANGE = (0.0, 255 / 256)
 FIXED_RANGES = {"softmax": UNIT_RANGE, "sigmoid": UNIT_RANGE, "tanh": (-1.0, 127 / 128)}
-# With 16 bits all of them have the scale 1/32768.
-UNIT_FIXED = frozenset(FIXED_RANGES.values())
 
 
 def activation_of(node: Node) -> str | None:
@@ -86,12 +81,10 @@ def activation_of(node: Node) -> str | None:
     return None
 
 
-def role_of(node: Node, activation_bits: int = 8) -> Role | str:
+def role_of(node: Node) -> Role | str:
     """Give the role of a call, or the reason why it stays float, as half a sentence."""
     kind = node.layer.kind
     reason = _not_plain(node)
-    if activation_bits > NARROW_BITS and kind in NARROW:
-        reason = f"the TFLite converter has no {kind} of {activation_bits} bits"
     if reason:
         return reason
     if kind in KERNEL_AXES:

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 
 # The static schemes; their files are lowered alike.
 STATIC = {
-    "static_wi8_ai8": Bits(8, 8),
-    "static_wi4_ai8": Bits(4, 8),
-    "static_wi8_ai16": Bits(8, 16),
+    "static_wi8_ai8": Bits(8),
+    "static_wi4_ai8": Bits(4),
 }
 
 
@@ -44,18 +43,13 @@ def static_wi4_ai8(model: keras.Model, data: Data, settings: Settings) -> keras.
     return _static(model, data, settings, "static_wi4_ai8")
 
 
-def static_wi8_ai16(model: keras.Model, data: Data, settings: Settings) -> keras.Model:
-    """Quantize to int8 weights and int16 activations; see `quantize`."""
-    return _static(model, data, settings, "static_wi8_ai16")
-
-
 def _static(model: keras.Model, data: Data, settings: Settings, scheme: str) -> keras.Model:
     graph, folded, removed = simplify(from_model(model))
     check_same(model, graph, data)
     methods = [METHODS[name] for name in settings.methods]
     for method in methods:
         graph = method.prepare(graph, data)
-    placement = place(graph, exclude=settings.exclude, activation_bits=STATIC[scheme].activations)
+    placement = place(graph, exclude=settings.exclude)
     if not placement.kernels:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(placement.left_float.items())[:3])
         raise InputError(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -40,23 +39,6 @@ def _dequantized(producers: Mapping[str, NodeProto], tensor: str) -> NodeProto |
     while node is not None and node.op_type in MOVES | {"Pad"}:
         node = producers.get(node.input[0])
     return node if node is not None and node.op_type == "DequantizeLinear" else None
-
-
-def wide_activations(graph: OnnxGraph, layers: Collection[str]) -> None:
-    """Turn the activations of some layers into int16 ones around 0, with the scale that they have.
-
-    Args:
-        graph: as tf2onnx gives it, with the layers' names in those of its nodes.
-        layers: names of `FakeQuant` layers of 16 bits.
-    """
-    if not layers:
-        return
-    zero = graph.add_constant("zero_int16", np.zeros((), np.int16))
-    for node in graph.nodes:
-        scope, found, _ = node.name.rpartition("/FakeQuantWithMinMaxVars")
-        layer = scope.rpartition("/")[2]
-        if found and (layer in layers or re.sub(r"_\d+$", "", layer) in layers):
-            node.input[2] = zero
 
 
 def signed_activations(graph: OnnxGraph) -> None:

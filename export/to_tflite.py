@@ -16,7 +16,6 @@ from slimedge.errors import ConversionError, InputError
 from slimedge.export.exporters import DYNAMIC, WEIGHT_ONLY, Settings, check_io
 from slimedge.export.tensorflow_graph import with_dilations
 from slimedge.export.tflite_edit import codes_of, opcode_of
-from slimedge.export.tflite_int16 import unit_scales, widen_biases
 from slimedge.export.tflite_scales import StandIn, put_back, stand_in
 from slimedge.export.tflite_weights import round_dynamically, store_integers
 from slimedge.export.tracing import Traced, Weight, quantized_layers, trace
@@ -38,7 +37,7 @@ def to_tflite(
     """Convert a model with TFLite's built-in ops only.
 
     A quantized model is traced with its kernels on their grid, from which the converter finds the same per-channel
-    scales again (`slimedge.export.tflite_scales`), and its activation fake-quants become int8 or int16 tensors.
+    scales again (`slimedge.export.tflite_scales`), and its activation fake-quants become int8 tensors.
 
     Args:
         model: built.
@@ -69,7 +68,7 @@ def to_tflite(
     with_dilations(traced.definition)
     inputs = [spec.name for spec in input_specs(model)]
     outputs = list(traced.outputs)
-    content = _convert(traced, integers=_integers(model), dtype=_other_dtype(model))
+    content = _convert(traced, quantized=bool(quantized_layers(model)), dtype=_other_dtype(model))
     wanted = [spec.name for spec in output_specs(model)]
     del traced
     gc.collect()
@@ -83,14 +82,6 @@ def to_tflite(
         metadata=dict(metadata or {}),
     )
     return round_dynamically(content) if scheme == DYNAMIC else content
-
-
-def _integers(model: keras.Model) -> str:
-    """The type of activations that the converter is told of, for the operators whose grid it sets itself."""
-    if not quantized_layers(model):
-        return "float32"
-    bits = {layer.bits for layer in model._flatten_layers() if type(layer).__name__ == "FakeQuant"}
-    return "int16" if bits and min(bits) > 8 else "int8"
 
 
 def _other_dtype(model: keras.Model) -> str:
@@ -109,7 +100,7 @@ def export_tflite(model: keras.Model, settings: Settings) -> tuple[bytes, Tflite
     return content, TfliteTrial(content)
 
 
-def _convert(traced: Traced, *, integers: str, dtype: str) -> bytes:
+def _convert(traced: Traced, *, quantized: bool, dtype: str) -> bytes:
     import tensorflow as tf
     from tensorflow.lite.python import convert
 
@@ -121,7 +112,7 @@ def _convert(traced: Traced, *, integers: str, dtype: str) -> bytes:
             list(traced.inputs),
             list(traced.outputs.values()),
             enable_mlir_converter=True,
-            inference_type=getattr(tf, integers),
+            inference_type=tf.int8 if quantized else tf.float32,
             inference_input_type=tf.float32,
             target_ops={tf.lite.OpsSet.TFLITE_BUILTINS},
         )
@@ -191,8 +182,6 @@ def finish(
             "report the model, or export to ONNX."
         )
     put_back(model, stand_ins, schema)
-    widen_biases(model, schema)
-    unit_scales(model, schema)
     _dequantize_strays(model, graph, schema)
     if integer_io and len(model.subgraphs) > 1:
         # Seen with LiteRT 2.3: such a file gives other answers from the second run on, in some processes.

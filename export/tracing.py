@@ -51,13 +51,8 @@ class Traced:
     left_out: Mapping[str, Weight]
 
 
-def weights_of(model: keras.Model, *, narrowed: bool = False) -> dict[int, Weight]:
-    """Give what each variable of a model becomes, by the variable's id.
-
-    Args:
-        model: built.
-        narrowed: whether ranges of 16 bits become those of 8 bits with the same scale around 0.
-    """
+def weights_of(model: keras.Model) -> dict[int, Weight]:
+    """Give what each variable of a model becomes, by the variable's id."""
     found = {}
     for layer in quantized_layers(model):
         integers = layer.integers()
@@ -65,11 +60,6 @@ def weights_of(model: keras.Model, *, narrowed: bool = False) -> dict[int, Weigh
             if variable.name in integers:
                 value, scale = integers[variable.name]
                 found[id(variable)] = Weight(variable.path, value, scale)
-    for layer in model._flatten_layers() if narrowed else ():
-        if type(layer).__name__ == "FakeQuant" and layer.bits > 8:
-            scale, _ = layer.grid()
-            found[id(layer.low)] = Weight(layer.low.path, np.float32(-128 * scale))
-            found[id(layer.high)] = Weight(layer.high.path, np.float32(127 * scale))
     for variable in model.variables:
         found.setdefault(id(variable), Weight(variable.path, np.asarray(variable)))
     return found
@@ -80,15 +70,6 @@ def quantized_layers(model: keras.Model) -> list[Any]:
     return [layer for layer in model._flatten_layers() if type(layer).__name__ == "FakeQuantWeights"]
 
 
-def wide_layers(model: keras.Model) -> frozenset[str]:
-    """Give the names of the layers that round activations to more than 8 bits."""
-    return frozenset(
-        layer.name
-        for layer in model._flatten_layers()
-        if type(layer).__name__ == "FakeQuant" and layer.bits > 8
-    )
-
-
 def trace(
     model: keras.Model,
     *,
@@ -96,7 +77,6 @@ def trace(
     leave_out: Callable[[Weight], bool] | None = None,
     stand_for: Callable[[Weight], NDArray[Any]] = Weight.dequantized,
     requantizing: bool = True,
-    narrowed: bool = False,
 ) -> Traced:
     """Trace a model at inference.
 
@@ -106,7 +86,6 @@ def trace(
         leave_out: which weights become placeholders; the others are constants in the graph.
         stand_for: the numbers that a constant weight has in the graph.
         requantizing: see `slimedge.fake_quant.lowering`.
-        narrowed: whether activations of 16 bits are traced as of 8 bits with the same scale.
 
     Returns:
         The graph; its inputs have the model's names.
@@ -118,7 +97,7 @@ def trace(
     from slimedge.keras_file import input_specs, input_structure, output_specs, settle
 
     settle(model)
-    weights = weights_of(model, narrowed=narrowed)
+    weights = weights_of(model)
     variables = {id(variable): variable for variable in model.variables}
     names = {key: f"slimedge_weight_{number}" for number, key in enumerate(weights)}
     out = [key for key, weight in weights.items() if leave_out is not None and leave_out(weight)]
@@ -132,7 +111,7 @@ def trace(
             (variables[key], fed[key] if key in fed else tf.constant(stand_for(weight)))
             for key, weight in weights.items()
         ]
-        with keras.StatelessScope(mapping), lowering(requantizing=requantizing, narrowed=narrowed):
+        with keras.StatelessScope(mapping), lowering(requantizing=requantizing):
             structure = keras.tree.pack_sequence_as(input_structure(model), list(given))
             result = keras.tree.flatten(model(structure, training=False))
         return {

@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 
 _LOWERING: ContextVar[bool] = ContextVar("slimedge_lowering", default=False)
 _REQUANTIZING: ContextVar[bool] = ContextVar("slimedge_requantizing", default=True)
-_NARROWED: ContextVar[bool] = ContextVar("slimedge_narrowed", default=False)
 
 
 @contextmanager
-def lowering(*, requantizing: bool = True, narrowed: bool = False) -> Iterator[None]:
+def lowering(*, requantizing: bool = True) -> Iterator[None]:
     """Make `FakeQuantWeights` call its layer with the weights as they are.
 
     An exporter that feeds weights already on their grid (or integers with a DequantizeLinear) traces
@@ -33,16 +32,13 @@ def lowering(*, requantizing: bool = True, narrowed: bool = False) -> Iterator[N
     Args:
         requantizing: whether a `FakeQuant` that moves a tensor from one grid to another is in the graph; the TFLite
             converter merges two in a row, and puts the second one back where its operators need it.
-        narrowed: whether a `FakeQuant` of 16 bits stands in the graph as one of 8 bits, which is all that tf2onnx
-            knows; its range is given accordingly.
     """
-    tokens = _LOWERING.set(True), _REQUANTIZING.set(requantizing), _NARROWED.set(narrowed)
+    tokens = _LOWERING.set(True), _REQUANTIZING.set(requantizing)
     try:
         yield
     finally:
         _LOWERING.reset(tokens[0])
         _REQUANTIZING.reset(tokens[1])
-        _NARROWED.reset(tokens[2])
 
 
 def affine_grid(low: float, high: float, bits: int = 8) -> tuple[float, int]:
@@ -112,9 +108,8 @@ class FakeQuant(keras.layers.Layer):
         """Round `inputs` (any shape, float32)."""
         if self.requantizes and not _REQUANTIZING.get():
             return inputs
-        bits = min(self.bits, 8) if _NARROWED.get() else self.bits
         return tf.quantization.fake_quant_with_min_max_vars(
-            inputs, ops.convert_to_tensor(self.low), ops.convert_to_tensor(self.high), num_bits=bits
+            inputs, ops.convert_to_tensor(self.low), ops.convert_to_tensor(self.high), num_bits=self.bits
         )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
