@@ -23,6 +23,7 @@ from slimedge.artifact import Artifact
 from slimedge.benchmarks.judging import GoalOutcome
 from slimedge.cli.app import command
 from slimedge.compress import quantization, rules
+from slimedge.compress.methods import METHODS
 from slimedge.compress.observers import OBSERVERS
 from slimedge.export import verify
 from slimedge.runtime.backends import BACKENDS
@@ -158,7 +159,7 @@ def test_the_reference_has_every_parameter_of_a_function(name):
 
 
 def test_the_reference_has_every_registered_name():
-    names = [*OBSERVERS, *quantization.SCHEMES, *BACKENDS, *integers.INTEGERS, *artifact_file.READERS]
+    names = [*OBSERVERS, *METHODS, *quantization.SCHEMES, *BACKENDS, *integers.INTEGERS, *artifact_file.READERS]
     assert [name for name in names if f"`{name}" not in REFERENCE and f"`.{name}" not in REFERENCE] == []
     assert len(readers.READERS) == 7  # the rows of the reference's table of data
 
