@@ -14,6 +14,7 @@ from slimedge.keras_file import input_specs
 from slimedge.lineage import lineage_of, quantization_of
 from slimedge.preprocessing import starts_with_preprocessing
 from slimedge.registry import Registry
+from slimedge.weight_rounding import FOUR_BITS, SMALLEST_BLOCK
 
 if TYPE_CHECKING:
     import keras
@@ -27,6 +28,8 @@ SCHEMES = Registry(
         "static_wi8_ai8": "slimedge.compress.static:static_wi8_ai8",
         "dynamic_wi8_afp32": "slimedge.compress.weight_only:dynamic_wi8_afp32",
         "weight_only_wi8_afp32": "slimedge.compress.weight_only:weight_only_wi8_afp32",
+        "weight_only_wi4_afp32": "slimedge.compress.weight_only:weight_only_wi4_afp32",
+        "fp16": "slimedge.compress.weight_only:fp16",
     },
 )
 
@@ -39,15 +42,24 @@ class Quantize:
         scheme: a name in `SCHEMES`.
         observer: a name in `slimedge.compress.observers.OBSERVERS`.
         exclude: names of layers that stay float.
+        block_size: how many 4-bit weights share a scale.
     """
 
     scheme: str = "auto"
     observer: str = "minmax"
     exclude: tuple[str, ...] = ()
+    block_size: int | None = None
 
     def __call__(self, model: keras.Model, data: Data, /) -> keras.Model:
         """Quantize a model; see `quantize`."""
-        return quantize(model, data, scheme=self.scheme, observer=self.observer, exclude=self.exclude)
+        return quantize(
+            model,
+            data,
+            scheme=self.scheme,
+            observer=self.observer,
+            exclude=self.exclude,
+            block_size=self.block_size,
+        )
 
 
 def quantize(
@@ -57,6 +69,7 @@ def quantize(
     scheme: str = "auto",
     observer: str = "minmax",
     exclude: Collection[str] = (),
+    block_size: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> keras.Model:
     """Quantize a trained model after training.
@@ -64,8 +77,9 @@ def quantize(
     `static_wi8_ai8`: BatchNorm is folded, every activation of an integer layer gets a fake-quant with a calibrated
     range, and every kernel one scale per output channel. `weight_only_wi8_afp32`: every large weight is rounded to
     8 bits, with a scale per channel, and computing stays in float. `dynamic_wi8_afp32`: the same weights, and the
-    runtimes round activations as they run. `auto`: static for convolutional and dense nets, weight-only for
-    recurrent and attention ones; the lineage says which and why.
+    runtimes round activations as they run. `weight_only_wi4_afp32`: every large weight is rounded to 4 bits, with a
+    scale per output channel or per block. `fp16`: every large weight is rounded to float16. `auto`: static for
+    convolutional and dense nets, weight-only for recurrent and attention ones; the lineage says which and why.
 
     Layers that are not understood stay float and are listed with their reason in the model's lineage
     (`slimedge.lineage.lineage_of`).
@@ -77,6 +91,8 @@ def quantize(
         scheme: a name in `SCHEMES`.
         observer: how ranges are found: `minmax`, `moving_average` or `percentile`.
         exclude: names of layers that stay float; that of a nested model stands for all in it.
+        block_size: how many 4-bit weights along the axis that a product sums over share a scale, 16 or more; None for a
+            scale per output channel. Convolutions, and an axis that is no multiple of it, keep that.
         progress: told the number of examples after each calibration batch.
 
     Returns:
@@ -89,6 +105,7 @@ def quantize(
     """
     method = SCHEMES[scheme]
     OBSERVERS.check(observer)
+    _check_blocks(scheme, block_size)
     model = canonical(model)
     if quantization_of(lineage_of(model)) or any(
         type(layer).__name__ == "FakeQuant" for layer in model._flatten_layers()
@@ -106,9 +123,24 @@ def quantize(
         if data.is_bound
         else data.bind(input_specs(model), preprocessing=starts_with_preprocessing(model))
     )
-    settings = Settings(observer, _with_nested(model, exclude), progress)
+    settings = Settings(observer, _with_nested(model, exclude), progress, block_size=block_size)
     quantized: keras.Model = method(model, bound, settings)
     return quantized
+
+
+def _check_blocks(scheme: str, block_size: int | None) -> None:
+    if block_size is None:
+        return
+    if scheme != FOUR_BITS:
+        raise InputError(
+            f"a block size of {block_size} was given with the scheme {scheme}; blocks are for {FOUR_BITS}, leave the "
+            "block size out or take that scheme."
+        )
+    if block_size < SMALLEST_BLOCK:
+        raise InputError(
+            f"the block size is {block_size}; it can be {SMALLEST_BLOCK} or more, 32 is usual: the scales of smaller "
+            "blocks take more bytes than four bits save."
+        )
 
 
 def _with_nested(model: keras.Model, names: Collection[str]) -> frozenset[str]:

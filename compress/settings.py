@@ -14,8 +14,10 @@ class Settings:
         observer: a name in `slimedge.compress.observers.OBSERVERS`.
         exclude: names of layers that stay float, those inside of nested models included.
         progress: told the number of examples after each calibration batch.
+        block_size: how many 4-bit weights share a scale; None for a scale for each output channel.
     """
 
     observer: str = "minmax"
     exclude: frozenset[str] = frozenset()
     progress: Callable[[int], None] | None = None
+    block_size: int | None = None

@@ -23,6 +23,7 @@ from slimedge.graph import Graph, Layer, Node, Value, with_arguments
 from slimedge.graph_making import to_model
 from slimedge.graph_reading import from_model
 from slimedge.lineage import lineage_of, with_lineage
+from slimedge.weight_rounding import largest_integer
 
 if TYPE_CHECKING:
     import keras
@@ -158,29 +159,36 @@ def layer_sqnr(graph: Graph, rounded: Graph, data: Data) -> dict[str, float]:
 
 
 def kernel_scale(
-    kernel: NDArray[np.float32], axes: Collection[int], floor: NDArray[np.float64] | None = None
+    kernel: NDArray[np.float32],
+    axes: Collection[int],
+    floor: NDArray[np.float64] | None = None,
+    *,
+    bits: int = 8,
 ) -> NDArray[np.float32]:
-    """Give the symmetric int8 scale of each channel, max|w| / 127.
+    """Give the symmetric scale of each channel, max|w| / 127 for 8 bits.
 
     Args:
         kernel: float32, any shape.
         axes: axes that keep a scale of their own.
         floor: smallest scale that the layer's int32 bias can bear, of the result's shape; a channel of zeros
             gets the largest scale of its layer.
+        bits: of the integers.
 
     Returns:
         float32, the kernel's rank, size 1 on the other axes.
     """
     reduced = tuple(axis for axis in range(kernel.ndim) if axis not in axes)
-    largest = np.max(np.abs(kernel), axis=reduced, keepdims=True).astype(np.float64) / 127
+    largest = np.max(np.abs(kernel), axis=reduced, keepdims=True).astype(np.float64)
+    largest /= largest_integer(bits)
     top = float(largest.max()) or 1.0
     scale = np.where(largest > 0, largest, top)
     return np.asarray(scale if floor is None else np.maximum(scale, floor), np.float32)
 
 
-def on_grid(weight: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Round a weight to its symmetric int8 grid, as `FakeQuantWeights` does."""
-    return np.asarray(np.clip(np.rint(weight / scale), -127, 127) * scale, np.float32)
+def on_grid(weight: NDArray[np.float32], scale: NDArray[np.float32], *, bits: int = 8) -> NDArray[np.float32]:
+    """Round a weight to its symmetric grid, as `FakeQuantWeights` does."""
+    end = largest_integer(bits)
+    return np.asarray(np.clip(np.rint(weight / scale), -end, end) * scale, np.float32)
 
 
 def snapped_bias(

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from slimedge import notes
 from slimedge.errors import ConversionError
-from slimedge.export.exporters import DYNAMIC, WEIGHT_ONLY, Settings, check_io
+from slimedge.export.exporters import DYNAMIC, Settings, check_io, with_storage
 from slimedge.export.tensorflow_graph import with_dilations
 from slimedge.export.tflite_edit import codes_of, opcode_of
-from slimedge.export.tflite_weights import round_dynamically, store_integers
+from slimedge.export.tflite_weights import round_dynamically, store_weights
 from slimedge.export.tracing import Traced, quantized_layers, trace
 from slimedge.export.trial import SIGNATURE, TfliteTrial
+from slimedge.export.weight_grid import Rounding, rounding_of
 from slimedge.keras_file import input_specs, output_specs
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def to_tflite(
     batch: int = 1,
     io: str = "float32",
     scheme: str | None = None,
+    block_size: int | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Convert a model with TFLite's built-in ops only.
@@ -41,6 +43,7 @@ def to_tflite(
         batch: fixed size of the first axis.
         io: `float32`, or `int8` for integer inputs and outputs of a statically quantized model.
         scheme: how the model was quantized; None where it is float.
+        block_size: how many weights share a scale; None for a scale for each channel.
         metadata: JSON values for the file's `slimedge` metadata.
 
     Returns:
@@ -66,7 +69,7 @@ def to_tflite(
         content,
         names,
         integer_io=io == "int8",
-        integer_weights=scheme == WEIGHT_ONLY,
+        rounding=rounding_of(scheme, block_size),
         metadata=dict(metadata or {}),
     )
     return round_dynamically(content) if scheme == DYNAMIC else content
@@ -83,7 +86,12 @@ def _other_dtype(model: keras.Model) -> str:
 def export_tflite(model: keras.Model, settings: Settings) -> tuple[bytes, TfliteTrial]:
     """Make a TFLite file; see `slimedge.export.exporters.Exporter`."""
     content = to_tflite(
-        model, batch=settings.batch, io=settings.io, scheme=settings.scheme, metadata=settings.metadata
+        model,
+        batch=settings.batch,
+        io=settings.io,
+        scheme=settings.scheme,
+        block_size=settings.block_size,
+        metadata=settings.metadata,
     )
     return content, TfliteTrial(content)
 
@@ -141,7 +149,7 @@ def finish(
     *,
     integer_io: bool,
     metadata: dict[str, Any],
-    integer_weights: bool = False,
+    rounding: Rounding | None = None,
 ) -> bytes:
     """Write names, signature and metadata into a converted file.
 
@@ -150,7 +158,7 @@ def finish(
         names: of inputs, outputs and the layers in between.
         integer_io: whether inputs and outputs become the int8 tensors behind them.
         metadata: JSON values.
-        integer_weights: whether weights on an int8 grid are kept as integers.
+        rounding: what weights were rounded to, which are kept like that; None for floats.
 
     Raises:
         ConversionError: the converter left an empty or truncated model.
@@ -170,8 +178,8 @@ def finish(
     if integer_io:
         _drop_edges(model, graph, schema)
     _name_tensors(graph, inputs, outputs, names.layers)
-    if integer_weights:
-        store_integers(model, schema)
+    if rounding is not None:
+        metadata = with_storage(metadata, store_weights(model, schema, rounding))
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
     signature.inputs = [_entry(schema, n, i) for n, i in zip(inputs, graph.inputs, strict=True)]

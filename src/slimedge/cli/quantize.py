@@ -24,7 +24,7 @@ def quantize(
             "--scheme",
             metavar="SCHEME",
             help="What becomes an integer, and how wide: auto, static_wi8_ai8, dynamic_wi8_afp32, "
-            "weight_only_wi8_afp32.",
+            "weight_only_wi8_afp32, weight_only_wi4_afp32, fp16.",
         ),
     ] = "auto",
     observer: Annotated[
@@ -36,6 +36,14 @@ def quantize(
     exclude: Annotated[
         list[str] | None,
         typer.Option("--exclude", metavar="LAYER", help="Layer that stays float; may be repeated."),
+    ] = None,
+    block_size: Annotated[
+        int | None,
+        typer.Option(
+            "--block-size",
+            metavar="N",
+            help="With 4-bit weights, how many share a scale; by default those of an output channel.",
+        ),
     ] = None,
     calibration: Annotated[
         str | None,
@@ -78,6 +86,7 @@ def quantize(
             scheme=scheme,
             observer=observer,
             exclude=tuple(exclude or ()),
+            block_size=block_size,
             split=split,
             checks="types" if no_range_checks else "strict",
             trust=trust,
