@@ -18,6 +18,7 @@ from test_weight_only import bound, text_gru, text_lstm, transformer
 
 from slimedge import lineage as lineages
 from slimedge.artifact import Step
+from slimedge.cli.running import run
 from slimedge.compress.quantization import Quantize, quantize
 from slimedge.compress.weight_only import to_half
 from slimedge.errors import InputError
@@ -494,3 +495,25 @@ def test_saved_and_loaded_again_a_model_keeps_scheme_blocks_and_numbers(kind: st
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
     with pytest.raises(InputError, match="is quantized already"):
         quantize(loaded, bound(network_of("einsums")), scheme=EIGHT)
+
+
+def test_the_command_line_takes_a_block_size_and_says_what_it_did(tmp_path: Any, capsys: Any) -> None:
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((40,), name="features")
+    x = layers.Dense(64, activation="relu", name="first")(inputs)
+    save_model(keras.Model(inputs, layers.Dense(8, name="last")(x)), tmp_path / "model.keras")
+    np.savez(
+        tmp_path / "data.npz", features=np.random.default_rng(0).normal(size=(40, 40)).astype(np.float32)
+    )
+    command = ["quantize", str(tmp_path / "model.keras"), "--data", str(tmp_path / "data.npz"), "--quiet"]
+    command += ["--scheme", FOUR, "-o", str(tmp_path / "small.keras")]
+    assert run([*command, "--block-size", "32"]) == 0
+    said = capsys.readouterr().out
+    assert "weights of 2 layers rounded to 4 bits in blocks of 32" in said
+    assert (
+        "first has a scale for each channel: its kernel has 40 numbers in a line, no multiple of 32" in said
+    )
+    loaded = settings_of(load_model(tmp_path / "small.keras"))
+    assert (loaded["scheme"], loaded["block_size"]) == (FOUR, 32)
+    assert run([*command, "--block-size", "8"]) == 2
+    assert capsys.readouterr().err.startswith("slimedge: the block size is 8; it can be 16 or more")
