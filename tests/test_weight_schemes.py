@@ -505,7 +505,7 @@ def test_the_command_line_takes_a_block_size_and_says_what_it_did(tmp_path: Any,
     np.savez(
         tmp_path / "data.npz", features=np.random.default_rng(0).normal(size=(40, 40)).astype(np.float32)
     )
-    command = ["quantize", str(tmp_path / "model.keras"), "--data", str(tmp_path / "data.npz"), "--quiet"]
+    command = ["quantize", str(tmp_path / "model.keras"), "--data", str(tmp_path / "data.npz")]
     command += ["--scheme", FOUR, "-o", str(tmp_path / "small.keras")]
     assert run([*command, "--block-size", "32"]) == 0
     said = capsys.readouterr().out
