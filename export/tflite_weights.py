@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimedge.errors import ConversionError
-from slimedge.export.tflite_edit import codes_of, opcode_of
+from slimedge.export.tflite_edit import add_buffer, add_tensor, codes_of, new_operator
+from slimedge.export.tflite_tables import look_up_blocks, looks_up_rows
 from slimedge.export.weight_grid import Grid, Rounding, is_weight
 
 # The first version of Dequantize that takes a type.
@@ -34,7 +35,7 @@ def store_weights(model: Any, schema: Any, rounding: Rounding) -> dict[str, int]
     """Keep each constant that was rounded in fewer bits, with a Dequantize in front of those who take it.
 
     The interpreter dequantizes a constant once, so it computes as fast as with floats. A matrix in blocks lies in the
-    file as a row a block, and is reshaped at each run.
+    file as a row a block, and is reshaped at each run; of a table in blocks only the rows that are looked up are.
 
     Args:
         model: `ModelT` of a flatbuffer, changed in place; bodies of loops included.
@@ -61,8 +62,20 @@ def store_weights(model: Any, schema: Any, rounding: Rounding) -> dict[str, int]
                 form = kept[key]
                 stored["float32" if form is None else form.kind.lower()] += array.size
             form = kept[key]
-            if form is not None:
-                tensor.buffer = 0
+            if form is None:
+                continue
+            tensor.buffer = 0
+            shape = tuple(int(size) for size in tensor.shape)
+            if _has_rows_in_blocks(form, shape) and all(
+                looks_up_rows(model, schema, graph, taker, index) for taker in takers
+            ):
+                blocks = add_tensor(schema, graph, tensor.name, form.shape, "FLOAT32")
+                made += _dequantized(model, schema, graph, blocks, form)
+                for taker in takers:
+                    place = graph.operators.index(taker)
+                    looked_up = look_up_blocks(model, schema, graph, taker, blocks, shape)
+                    graph.operators[place : place + 1] = looked_up
+            else:
                 made += _dequantized(model, schema, graph, index, form)
         graph.operators = [*made, *graph.operators]
     for (buffer, _), form in kept.items():
@@ -88,13 +101,13 @@ def _keep(
     if found is None:
         return None
     if not isinstance(found, Grid):
-        return _Kept(found.shape, "FLOAT16", _add_buffer(model, schema, found), found)
+        return _Kept(found.shape, "FLOAT16", add_buffer(model, schema, found), found)
     values = found.values
     if found.block is not None:
         values = np.moveaxis(values, found.axis, -1).reshape(-1, found.block)
     kind = "INT4" if rounding.bits == 4 and not convolved else "INT8"
     numbers = packed(values) if kind == "INT4" else values
-    return _Kept(values.shape, kind, _add_buffer(model, schema, numbers), found)
+    return _Kept(values.shape, kind, add_buffer(model, schema, numbers), found)
 
 
 def packed(values: NDArray[np.int8]) -> NDArray[np.uint8]:
@@ -111,42 +124,42 @@ def packed(values: NDArray[np.int8]) -> NDArray[np.uint8]:
     return np.asarray(halves[:, 0] | (halves[:, 1] << 4), np.uint8)
 
 
+def _has_rows_in_blocks(kept: _Kept, shape: tuple[int, ...]) -> bool:
+    return (
+        isinstance(kept.found, Grid)
+        and kept.found.block is not None
+        and len(shape) == 2
+        and kept.found.axis == 1
+        and kept.shape != shape
+    )
+
+
 def _dequantized(model: Any, schema: Any, graph: Any, index: int, kept: _Kept) -> list[Any]:
-    """Operators that make tensor `index` of its small form, which becomes a tensor more."""
+    """Operators that make tensor `index`, of the weight's shape or the kept one, of a new tensor, the kept weight."""
     target, found = graph.tensors[index], kept.found
     shape = tuple(int(size) for size in target.shape)
-    source = _add_tensor(schema, graph, target.name, kept.shape, kept.kind, kept.buffer)
-    steps: list[tuple[str, int, tuple[int, ...], tuple[int, ...]]] = [
-        ("DEQUANTIZE", DEQUANTIZE_VERSIONS[kept.kind], kept.shape, ())
-    ]
+    source = add_tensor(schema, graph, target.name, kept.shape, kept.kind, buffer=kept.buffer)
+    # Of each further operator its kind, the shape that it makes and its argument.
+    further: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = []
     if isinstance(found, Grid):
         graph.tensors[source].quantization = _quantization(schema, found)
-        axes = [axis for axis in range(len(shape)) if axis != found.axis]
-        turned = tuple(shape[axis] for axis in (*axes, found.axis))
+        order = (*(axis for axis in range(len(shape)) if axis != found.axis), found.axis)
+        turned = tuple(shape[axis] for axis in order)
         if found.block is not None and turned != kept.shape:
-            steps.append(("RESHAPE", 1, turned, turned))
-        if found.block is not None and found.axis != len(shape) - 1:
-            places = (*axes, found.axis)
-            steps.append(("TRANSPOSE", 1, shape, tuple(places.index(axis) for axis in range(len(shape)))))
-    made = []
-    for number, (kind, version, size, argument) in enumerate(steps):
-        last = number == len(steps) - 1
-        out = index if last else _add_tensor(schema, graph, target.name, size, "FLOAT32", 0)
-        operator = schema.OperatorT()
-        operator.opcodeIndex = opcode_of(model, getattr(schema.BuiltinOperator, kind), version, schema)
-        operator.inputs, operator.outputs = [source], [out]
-        if argument:
-            numbers = _add_buffer(model, schema, np.array(argument, np.int32))
-            operator.inputs.append(
-                _add_tensor(schema, graph, target.name, (len(argument),), "INT32", numbers)
-            )
-        if kind == "RESHAPE":
-            operator.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
-            operator.builtinOptions = schema.ReshapeOptionsT()
-            operator.builtinOptions.newShape = list(argument)
-        made.append(operator)
-        source = out
-    return made
+            further.append(("RESHAPE", turned, turned))
+        if found.block is not None and order != tuple(range(len(shape))):
+            further.append(("TRANSPOSE", shape, tuple(order.index(axis) for axis in range(len(shape)))))
+    tensors = [add_tensor(schema, graph, target.name, kept.shape, "FLOAT32")] if further else []
+    tensors += [add_tensor(schema, graph, target.name, made, "FLOAT32") for _, made, _ in further[:-1]]
+    tensors.append(index)
+    version = DEQUANTIZE_VERSIONS[kept.kind]
+    operators = [new_operator(model, schema, "DEQUANTIZE", [source], tensors[0], version=version)]
+    for (kind, _, argument), given, made in zip(further, tensors, tensors[1:], strict=False):
+        buffer = add_buffer(model, schema, np.array(argument, np.int32))
+        numbers = add_tensor(schema, graph, target.name, (len(argument),), "INT32", buffer=buffer)
+        options: dict[str, Any] = {"newShape": list(argument)} if kind == "RESHAPE" else {}
+        operators.append(new_operator(model, schema, kind, [given, numbers], made, **options))
+    return operators
 
 
 def _quantization(schema: Any, found: Grid) -> Any:
@@ -158,23 +171,8 @@ def _quantization(schema: Any, found: Grid) -> Any:
     return quantization
 
 
-def _add_tensor(schema: Any, graph: Any, name: Any, shape: tuple[int, ...], kind: str, buffer: int) -> int:
-    tensor = schema.TensorT()
-    tensor.name, tensor.shape = name, list(shape)
-    tensor.type, tensor.buffer = getattr(schema.TensorType, kind), buffer
-    graph.tensors.append(tensor)
-    return len(graph.tensors) - 1
-
-
 def _inputs(operator: Any) -> list[int]:
     return [] if operator.inputs is None else [int(index) for index in operator.inputs]
-
-
-def _add_buffer(model: Any, schema: Any, values: NDArray[Any]) -> int:
-    buffer = schema.BufferT()
-    buffer.data = np.ascontiguousarray(values).view(np.uint8).reshape(-1)
-    model.buffers.append(buffer)
-    return len(model.buffers) - 1
 
 
 def round_dynamically(content: bytes) -> bytes:

@@ -402,6 +402,36 @@ def test_an_odd_number_of_4_bit_weights_is_kept() -> None:
         assert fidelity(keras_outputs(made, given), trial.run(given)).max_error < 1e-6
 
 
+def test_only_the_rows_of_a_table_in_blocks_that_are_looked_up_are_put_together() -> None:
+    inputs = keras.Input((6,), dtype="int32", name="ids")
+    x = layers.Embedding(300, 64, name="table")(inputs)
+    network = keras.Model(inputs, layers.Dense(16, name="end")(layers.GlobalAveragePooling1D()(x)))
+    made = quantize(network, bound(network), scheme=FOUR, block_size=16)
+    content, trial = export("tflite", made, FOUR, 16)
+    given = {"ids": np.random.default_rng(0).integers(0, 300, (20, 6)).astype(np.int32)}
+    assert fidelity(keras_outputs(made, given), trial.run(given)).max_error < 1e-6
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    sizes = {detail["index"]: np.prod(detail["shape"]) for detail in interpreter.get_tensor_details()}
+    operators = interpreter._get_ops_details()
+    whole = [op["op_name"] for op in operators if any(sizes[out] >= 300 * 64 for out in op["outputs"])]
+    assert whole == ["DEQUANTIZE"]
+
+
+def test_a_square_matrix_of_one_block_a_column_is_turned_back() -> None:
+    inputs = keras.Input((5, 32))
+    x = layers.EinsumDense("abc,dc->abd", output_shape=(None, 32))(inputs)
+    network = keras.Model(inputs, layers.EinsumDense("abc,cd->abd", output_shape=(None, 32))(x))
+    made = quantize(network, bound(network), scheme=FOUR, block_size=32)
+    given = examples(network, count=3)
+    for exporter in EXPORTERS:
+        content, trial = export(exporter, made, FOUR, 32)
+        assert storage(content) == {"int4": 2 * 32 * 32}
+        assert fidelity(keras_outputs(made, given), trial.run(given)).max_error < 1e-6
+
+
 def old_forms() -> keras.Model:
     """Operators whose ONNX form is another one in operator set 21, in a loop's body too."""
     inputs = keras.Input((6, 16), name="steps")
