@@ -21,7 +21,7 @@ from slimedge import lineage as lineages
 from slimedge.artifact import Artifact, Step
 from slimedge.artifact_file import read_artifact
 from slimedge.benchmarks import statistics, words
-from slimedge.benchmarks.bundled import CALIBRATION, MODELS, full_set, probabilities, show, write_result
+from slimedge.benchmarks.bundled import MODELS, full_set, probabilities, show, write_result
 from slimedge.benchmarks.demo import FOLDER, WORDS_MODEL
 from slimedge.benchmarks.latency import SETTINGS, Settings, measure_latency
 from slimedge.comparison import Speedup
@@ -77,7 +77,7 @@ def make_files(name: str, data: Data, folder: Path) -> dict[tuple[str, str], Art
     from slimedge.keras_file import input_specs, load_model
 
     network = load_model(FOLDER / f"{name}.keras")
-    calibration = data.bind(input_specs(network)).split(calibration=CALIBRATION).calibration
+    calibration = data.bind(input_specs(network)).split().calibration
     files = {}
     for form, (scheme, block_size) in FORMS.items():
         made = network

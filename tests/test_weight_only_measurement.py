@@ -18,7 +18,7 @@ def test_4_bits_may_cost_what_they_cost_and_float16_next_to_nothing() -> None:
     assert missed("net", ACCURACY) == []
     low = {**ACCURACY, ("onnx", "int4"): 0.5, ("tflite", "int4"): 0.5}
     assert missed("net", low) == []
-    low = {**ACCURACY, ("onnx", "float16"): 0.8985, ("tflite", "float16"): 0.8995}
+    low = {**ACCURACY, ("onnx", "float16"): 0.8985, ("tflite", "float16"): 0.8992}
     assert missed("net", low) == ["float16 onnx of net loses 0.15%, at most 0.10% is allowed"]
     low = {**ACCURACY, ("onnx", "int8"): 0.894, ("tflite", "int8"): 0.8946}
     assert len(missed("net", low)) == 2
