@@ -17,7 +17,7 @@ from slimedge.export.weight_grid import Grid, Rounding, is_weight
 # The first version of Dequantize that takes a type.
 DEQUANTIZE_VERSIONS = {"INT8": 2, "FLOAT16": 3, "INT4": 6}
 # LiteRT's fast kernels (XNNPACK) take their weights out of a Dequantize of INT8 or FLOAT16, and leave one of INT4 to
-# the plain kernels: as fast where rows are multiplied with a matrix, several times slower for a convolution.
+# the plain kernels: nearly as fast where a row is multiplied with a matrix, several times slower for a convolution.
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE")
 
 

@@ -194,6 +194,21 @@ def test_float16_rounds_as_the_standard_says() -> None:
     np.testing.assert_array_equal(to_half(given), wanted)
 
 
+@pytest.mark.parametrize("exporter", EXPORTERS)
+def test_runtimes_read_subnormal_float16_numbers_exactly(exporter: str, tmp_path: Any) -> None:
+    inputs = keras.Input((16,))
+    network = keras.Model(inputs, layers.Dense(16, name="tiny")(inputs))
+    kernel = np.arange(-128, 128, dtype=np.float32).reshape(16, 16) * np.float32(
+        3 * 2**-24
+    )  # all below 2^-14
+    network.get_layer("tiny").kernel.assign(kernel)
+    content, _ = export(exporter, with_lineage(network, [Step("quantize", {"scheme": HALF})]), HALF, None)
+    assert storage(content) == {"float16": 256}
+    wanted = np.sort(kernel, axis=None)
+    held = [np.sort(array, axis=None) for array in numbers_in_use(exporter, content, tmp_path)]
+    assert any(np.array_equal(wanted, array) for array in held)
+
+
 def test_batchnorm_is_folded_before_weights_become_float16() -> None:
     made = rounded("convolutions", "fp16")
     assert settings_of(made)["folded"] == ["normed"]
