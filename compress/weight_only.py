@@ -8,7 +8,7 @@ converter has moved them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,65 +103,80 @@ class _Rounded:
     any_blocks: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    """What became of a graph's layers: new ones by the old, and reasons by the name in the user's model."""
+
+    changed: dict[Layer, Layer] = field(default_factory=dict)
+    left_float: dict[str, str] = field(default_factory=dict)
+    without_blocks: dict[str, str] = field(default_factory=dict)
+    with_blocks: set[str] = field(default_factory=set)
+
+
 def _rounded_model(
     model: keras.Model, data: Data, scheme: str, settings: Settings, *, bits: int
 ) -> keras.Model:
     graph, removed = strip_training_only(from_model(model))
-    folded: tuple[str, ...] = ()
+    more: dict[str, Any] = {}
     if scheme == HALF:
         graph, folded = fold_batchnorm(graph)
+        more["folded"] = list(folded)
     check_same(model, graph, data)
-    made = to_model(graph)
-    names = layer_names(graph)
-    changed: dict[Layer, Layer] = {}
-    left_float: dict[str, str] = {}
-    without_blocks: dict[str, str] = {}
-    any_blocks = False
-    for layer, source in _sources(graph):
-        if not layer.weights:
-            continue
-        if source in settings.exclude:
-            left_float[source] = "you excluded it"
-            continue
-        rounded = _rounded_weights(made.get_layer(names[layer]), bits, settings.block_size)
-        any_blocks = any_blocks or rounded.any_blocks
-        if rounded.stays_float:
-            left_float[source] = rounded.stays_float
-            continue
-        weights = tuple((name, array) for (name, _), array in zip(layer.weights, rounded.arrays, strict=True))
-        changed[layer] = Layer(layer.type, layer.config, weights)
-        if rounded.without_blocks:
-            without_blocks[source] = rounded.without_blocks
-    if not changed:
-        reasons = _first(left_float)
-        raise InputError(
-            f"{bits} bits make no weight of model '{model.name}' smaller ({reasons or 'it has no weights'}); nothing "
-            "was changed."
-        )
-    if settings.block_size and not any_blocks:
-        raise InputError(
-            f"no weight of model '{model.name}' has blocks of {settings.block_size} ({_first(without_blocks)}); give "
-            "another block size, or none for a scale for each output channel."
-        )
-    rounded_graph = replace(
+    layers = _rounded_layers(graph, settings, bits)
+    _check_use(layers, model.name, bits, settings.block_size)
+    if settings.block_size is not None:
+        more |= {"block_size": settings.block_size, "layers_without_blocks": layers.without_blocks}
+    rounded = replace(
         graph,
-        nodes=tuple(replace(node, layer=changed.get(node.layer, node.layer)) for node in graph.nodes),
+        nodes=tuple(replace(node, layer=layers.changed.get(node.layer, node.layer)) for node in graph.nodes),
     )
-    more: dict[str, Any] = {"folded": list(folded)} if scheme == HALF else {}
-    if settings.block_size:
-        more |= {"block_size": settings.block_size, "layers_without_blocks": without_blocks}
     step = Step(
         "quantize",
         {
             "scheme": scheme,
             **more,
-            "rounded_layers": [source for layer, source in _sources(graph) if layer in changed],
+            "rounded_layers": [source for layer, source in _sources(graph) if layer in layers.changed],
             "removed": list(removed),
-            "float_layers": left_float,
-            "layer_sqnr_db": layer_sqnr(graph, rounded_graph, data),
+            "float_layers": layers.left_float,
+            "layer_sqnr_db": layer_sqnr(graph, rounded, data),
         },
     )
-    return with_lineage(to_model(rounded_graph), (*lineage_of(model), step))
+    return with_lineage(to_model(rounded), (*lineage_of(model), step))
+
+
+def _rounded_layers(graph: Graph, settings: Settings, bits: int) -> _Layers:
+    made, names, done = to_model(graph), layer_names(graph), _Layers()
+    for layer, source in _sources(graph):
+        if not layer.weights:
+            continue
+        if source in settings.exclude:
+            done.left_float[source] = "you excluded it"
+            continue
+        rounded = _rounded_weights(made.get_layer(names[layer]), bits, settings.block_size)
+        if rounded.stays_float:
+            done.left_float[source] = rounded.stays_float
+            continue
+        weights = tuple((name, array) for (name, _), array in zip(layer.weights, rounded.arrays, strict=True))
+        done.changed[layer] = Layer(layer.type, layer.config, weights)
+        if rounded.without_blocks:
+            done.without_blocks[source] = rounded.without_blocks
+        if rounded.any_blocks:
+            done.with_blocks.add(source)
+    return done
+
+
+def _check_use(layers: _Layers, name: str, bits: int, block_size: int | None) -> None:
+    """Refuse what leaves every weight as it is, and blocks that no weight has."""
+    if not layers.changed:
+        reasons = _first(layers.left_float) or "it has no weights"
+        raise InputError(
+            f"{bits} bits make no weight of model '{name}' smaller ({reasons}); nothing was changed."
+        )
+    if block_size is not None and not layers.with_blocks:
+        raise InputError(
+            f"no weight of model '{name}' has blocks of {block_size} ({_first(layers.without_blocks)}); give another "
+            "block size, or none for a scale for each output channel."
+        )
 
 
 def _first(reasons: dict[str, str]) -> str:
