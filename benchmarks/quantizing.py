@@ -30,7 +30,8 @@ class Quantized:
 
     Attributes:
         artifact: the written file, with its lineage.
-        integer_layers: names of the layers whose weights are integers, in memory or in the files only.
+        integer_layers: names of the layers whose weights were rounded, in memory or in the files only; to float16 with
+            the scheme fp16.
         float_layers: names of the layers that stayed float, with the reason.
         layer_sqnr: of each layer's output against the float model's, in the order of the layers.
         before: score of the float model on the evaluation examples.
@@ -57,6 +58,7 @@ def quantize_file(
     exclude: Collection[str] = (),
     methods: Sequence[str] = (),
     granularity: str = "per_channel",
+    block_size: int | None = None,
     split: Mapping[str, Any] | None = None,
     checks: Checks = "strict",
     trust: bool = False,
@@ -73,6 +75,7 @@ def quantize_file(
         exclude: likewise.
         methods: likewise.
         granularity: likewise.
+        block_size: likewise.
         split: arguments of `Data.split`.
         checks: of `Data.bind`.
         trust: whether an `.h5` may be opened.
@@ -108,6 +111,7 @@ def quantize_file(
         exclude=exclude,
         methods=methods,
         granularity=granularity,
+        block_size=block_size,
         progress=lambda done: progress("calibrating", done / total),
     )
     artifact = save_model(quantized, out)

@@ -7,17 +7,12 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from slimedge.weight_rounding import largest_integer
+
 # A bias is stored as int32 in units of input scale · kernel scale; two bits are kept as headroom.
 LARGEST_BIAS = 2**29
 # Shares of the largest weight that are tried as the end of the grid.
 SHARES = np.linspace(0.3, 1.0, 71)
-# From here on the largest weight is the best end, or so near to it that nothing is gained.
-WIDE_BITS = 8
-
-
-def largest_integer(bits: int) -> int:
-    """Give q of the symmetric grid -q…q, 2^(bits - 1) - 1."""
-    return int(2 ** (bits - 1) - 1)
 
 
 def kernel_scale(
@@ -27,10 +22,11 @@ def kernel_scale(
     *,
     bits: int = 8,
     per_tensor: bool = False,
+    least_error: bool = False,
 ) -> NDArray[np.float32]:
     """Give the symmetric scale of each channel.
 
-    max|w| / q for 8 bits. For fewer the end of the grid is the share of max|w| with the least sum of squared errors
+    max|w| / q; with `least_error` the end of the grid is the share of max|w| with the least sum of squared errors
     (Banner et al., 2019, "Post training 4-bit quantization of convolutional networks for rapid-deployment", section
     3.1, searched instead of approximated).
 
@@ -41,6 +37,7 @@ def kernel_scale(
             gets the largest scale of its layer.
         bits: of the integers.
         per_tensor: whether all channels have the scale of the largest.
+        least_error: whether the grid may end before the largest weight, which pays for few bits.
 
     Returns:
         float32, the kernel's rank, size 1 on the other axes.
@@ -49,7 +46,7 @@ def kernel_scale(
     reduced = tuple(axis for axis in range(kernel.ndim) if axis not in axes)
     whole = tuple(range(kernel.ndim)) if per_tensor else reduced
     largest = np.max(np.abs(kernel), axis=whole, keepdims=True).astype(np.float64) / limit
-    if bits < WIDE_BITS:
+    if least_error:
         largest = largest * _best_share(kernel, largest, whole, limit)
     top = float(largest.max()) or 1.0
     scale = np.where(largest > 0, largest, top)

@@ -14,6 +14,8 @@ from slimedge.errors import InputError
 from slimedge.graph import Graph, Layer
 
 Ranges = Mapping[int, tuple[float, float]]
+# From here on a grid that ends at the largest weight is the best, or so near to it that nothing is gained.
+WIDE_BITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,14 @@ def planned(
         weights = dict(layer.weights)
         value, bias = weights["kernel"], weights.get("bias")
         floor = bias_floor(value, axes["kernel"], bias, min(scales[layer]))
-        scale = kernel_scale(value, axes["kernel"], floor, bits=bits.weights, per_tensor=per_tensor)
+        scale = kernel_scale(
+            value,
+            axes["kernel"],
+            floor,
+            bits=bits.weights,
+            per_tensor=per_tensor,
+            least_error=bits.weights < WIDE_BITS,
+        )
         kernels[layer] = Kernel(value, scale, bits.weights, bias)
     return plan.with_kernels(kernels)
 

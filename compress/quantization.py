@@ -15,6 +15,7 @@ from slimedge.keras_file import input_specs
 from slimedge.lineage import lineage_of, quantization_of
 from slimedge.preprocessing import starts_with_preprocessing
 from slimedge.registry import Registry
+from slimedge.weight_rounding import FOUR_BITS, SMALLEST_BLOCK
 
 if TYPE_CHECKING:
     import keras
@@ -29,6 +30,8 @@ SCHEMES = Registry(
         "static_wi4_ai8": "slimedge.compress.static:static_wi4_ai8",
         "dynamic_wi8_afp32": "slimedge.compress.weight_only:dynamic_wi8_afp32",
         "weight_only_wi8_afp32": "slimedge.compress.weight_only:weight_only_wi8_afp32",
+        "weight_only_wi4_afp32": "slimedge.compress.weight_only:weight_only_wi4_afp32",
+        "fp16": "slimedge.compress.weight_only:fp16",
     },
 )
 GRANULARITIES = ("per_channel", "per_tensor")
@@ -44,6 +47,7 @@ class Quantize:
         exclude: names of layers that stay float.
         methods: names in `slimedge.compress.methods.METHODS`, in their order.
         granularity: `per_channel` or `per_tensor` scales of kernels.
+        block_size: how many 4-bit weights share a scale.
     """
 
     scheme: str = "auto"
@@ -51,6 +55,7 @@ class Quantize:
     exclude: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     granularity: str = "per_channel"
+    block_size: int | None = None
 
     def __call__(self, model: keras.Model, data: Data, /) -> keras.Model:
         """Quantize a model; see `quantize`."""
@@ -62,6 +67,7 @@ class Quantize:
             exclude=self.exclude,
             methods=self.methods,
             granularity=self.granularity,
+            block_size=self.block_size,
         )
 
 
@@ -74,15 +80,17 @@ def quantize(
     exclude: Collection[str] = (),
     methods: Sequence[str] = (),
     granularity: str = "per_channel",
+    block_size: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> keras.Model:
     """Quantize a trained model after training.
 
     `static_wi8_ai8`: BatchNorm is folded, every activation of an integer layer gets a fake-quant with a calibrated
     range, and every kernel one scale per output channel. `static_wi4_ai8`: the same with kernels of 4 bits, which need
-    a method such as `adaround`. `weight_only_wi8_afp32`:
-    every large weight is rounded to 8 bits, with a scale per channel, and computing stays in float.
-    `dynamic_wi8_afp32`: the same weights, and the runtimes round activations as they run. `auto`: static for
+    a method such as `adaround`. `weight_only_wi8_afp32`: every large weight is rounded to 8 bits, with a scale per
+    channel, and computing stays in float. `dynamic_wi8_afp32`: the same weights, and the runtimes round activations as
+    they run. `weight_only_wi4_afp32`: every large weight is rounded to 4 bits, with a scale per output channel or per
+    block. `fp16`: every large weight is rounded to float16. `auto`: static for
     convolutional and dense nets, weight-only for recurrent and attention ones; the lineage says which and why.
 
     Layers that are not understood stay float and are listed with their reason in the model's lineage
@@ -98,6 +106,8 @@ def quantize(
         methods: names in `slimedge.compress.methods.METHODS` that make static quantization more exact, in the order
             in which they are applied.
         granularity: of the scales of kernels in static quantization, `per_channel` or `per_tensor`.
+        block_size: how many 4-bit weights along the axis that a product sums over share a scale, 16 or more; None for a
+            scale per output channel. Convolutions, and an axis that is no multiple of it, keep that.
         progress: told the number of examples after each calibration batch.
 
     Returns:
@@ -114,6 +124,7 @@ def quantize(
         METHODS.check(name)
     if granularity not in GRANULARITIES:
         raise InputError(f"granularity is '{granularity}'; it can be {' or '.join(GRANULARITIES)}.")
+    _check_blocks(scheme, block_size)
     model = canonical(model)
     if quantization_of(lineage_of(model)) or any(
         type(layer).__name__ == "FakeQuant" for layer in model._flatten_layers()
@@ -131,9 +142,26 @@ def quantize(
         if data.is_bound
         else data.bind(input_specs(model), preprocessing=starts_with_preprocessing(model))
     )
-    settings = Settings(observer, _with_nested(model, exclude), tuple(methods), granularity, progress)
+    settings = Settings(
+        observer, _with_nested(model, exclude), tuple(methods), granularity, progress, block_size=block_size
+    )
     quantized: keras.Model = method(model, bound, settings)
     return quantized
+
+
+def _check_blocks(scheme: str, block_size: int | None) -> None:
+    if block_size is None:
+        return
+    if scheme != FOUR_BITS:
+        raise InputError(
+            f"a block size of {block_size} was given with the scheme {scheme}; blocks are for {FOUR_BITS}, leave the "
+            "block size out or take that scheme."
+        )
+    if block_size < SMALLEST_BLOCK:
+        raise InputError(
+            f"the block size is {block_size}; it can be {SMALLEST_BLOCK} or more, 32 is usual: the scales of smaller "
+            "blocks take more bytes than four bits save."
+        )
 
 
 def _with_nested(model: keras.Model, names: Collection[str]) -> frozenset[str]:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from slimedge.compress.kernels import largest_integer
 from slimedge.compress.patches import KINDS, as_kernel, as_matrix, patches
 from slimedge.compress.planning import Kernel
 from slimedge.compress.walking import Visit
+from slimedge.weight_rounding import largest_integer
 
 # H is this many squared numbers: 600 MB in all at the most.
 LARGEST_INPUTS = 8192

@@ -16,6 +16,7 @@ class Settings:
         methods: names in `slimedge.compress.methods.METHODS`, in their order.
         granularity: `per_channel` or `per_tensor` scales of kernels.
         progress: told the number of examples after each calibration batch.
+        block_size: how many 4-bit weights share a scale; None for a scale for each output channel.
     """
 
     observer: str = "minmax"
@@ -23,3 +24,4 @@ class Settings:
     methods: tuple[str, ...] = ()
     granularity: str = "per_channel"
     progress: Callable[[int], None] | None = None
+    block_size: int | None = None

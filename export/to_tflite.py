@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from slimedge import notes
 from slimedge.errors import ConversionError, InputError
-from slimedge.export.exporters import DYNAMIC, WEIGHT_ONLY, Settings, check_io
+from slimedge.export.exporters import DYNAMIC, Settings, check_io, with_storage
 from slimedge.export.tensorflow_graph import with_dilations
 from slimedge.export.tflite_edit import codes_of, opcode_of
 from slimedge.export.tflite_scales import StandIn, put_back, stand_in
-from slimedge.export.tflite_weights import round_dynamically, store_integers
+from slimedge.export.tflite_weights import round_dynamically, store_weights
 from slimedge.export.tracing import Traced, Weight, quantized_layers, trace
 from slimedge.export.trial import SIGNATURE, TfliteTrial
+from slimedge.export.weight_grid import Rounding, rounding_of
 from slimedge.keras_file import input_specs, output_specs
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def to_tflite(
     batch: int = 1,
     io: str = "float32",
     scheme: str | None = None,
+    block_size: int | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Convert a model with TFLite's built-in ops only.
@@ -44,6 +46,7 @@ def to_tflite(
         batch: fixed size of the first axis.
         io: `float32`, or `int8` for integer inputs and outputs of a statically quantized model.
         scheme: how the model was quantized; None where it is float.
+        block_size: how many weights share a scale; None for a scale for each channel.
         metadata: JSON values for the file's `slimedge` metadata.
 
     Returns:
@@ -77,7 +80,7 @@ def to_tflite(
         content,
         names,
         integer_io=io == "int8",
-        integer_weights=scheme == WEIGHT_ONLY,
+        rounding=rounding_of(scheme, block_size),
         stand_ins=stand_ins,
         metadata=dict(metadata or {}),
     )
@@ -95,7 +98,12 @@ def _other_dtype(model: keras.Model) -> str:
 def export_tflite(model: keras.Model, settings: Settings) -> tuple[bytes, TfliteTrial]:
     """Make a TFLite file; see `slimedge.export.exporters.Exporter`."""
     content = to_tflite(
-        model, batch=settings.batch, io=settings.io, scheme=settings.scheme, metadata=settings.metadata
+        model,
+        batch=settings.batch,
+        io=settings.io,
+        scheme=settings.scheme,
+        block_size=settings.block_size,
+        metadata=settings.metadata,
     )
     return content, TfliteTrial(content)
 
@@ -153,7 +161,7 @@ def finish(
     *,
     integer_io: bool,
     metadata: dict[str, Any],
-    integer_weights: bool = False,
+    rounding: Rounding | None = None,
     stand_ins: Sequence[StandIn] = (),
 ) -> bytes:
     """Write names, signature and metadata into a converted file.
@@ -163,7 +171,7 @@ def finish(
         names: of inputs, outputs and the layers in between.
         integer_io: whether inputs and outputs become the int8 tensors behind them.
         metadata: JSON values.
-        integer_weights: whether weights on an int8 grid are kept as integers.
+        rounding: what weights were rounded to, which are kept like that; None for floats.
         stand_ins: kernels that the converter was given with some weights moved.
 
     Raises:
@@ -192,8 +200,8 @@ def finish(
     if integer_io:
         _drop_edges(model, graph, schema)
     _name_tensors(graph, inputs, outputs, names.layers)
-    if integer_weights:
-        store_integers(model, schema)
+    if rounding is not None:
+        metadata = with_storage(metadata, store_weights(model, schema, rounding))
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
     signature.inputs = [_entry(schema, n, i) for n, i in zip(inputs, graph.inputs, strict=True)]

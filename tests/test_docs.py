@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -159,7 +160,14 @@ def test_the_reference_has_every_parameter_of_a_function(name):
 
 
 def test_the_reference_has_every_registered_name():
-    names = [*OBSERVERS, *METHODS, *quantization.SCHEMES, *BACKENDS, *integers.INTEGERS, *artifact_file.READERS]
+    names = [
+        *OBSERVERS,
+        *METHODS,
+        *quantization.SCHEMES,
+        *BACKENDS,
+        *integers.INTEGERS,
+        *artifact_file.READERS,
+    ]
     assert [name for name in names if f"`{name}" not in REFERENCE and f"`.{name}" not in REFERENCE] == []
     assert len(readers.READERS) == 7  # the rows of the reference's table of data
 
@@ -306,6 +314,30 @@ def zoo(found):
     )
 
 
+def weight_only(found):
+    kinds = {"onnx": "ONNX", "tflite": "TFLite"}
+    forms = [form for form in found["nets"][0]["accuracy"]["onnx"] if form != "float"]
+
+    def row(what, value):
+        return (what, *(value(net) for net in found["nets"]))
+
+    def figures(net, kind, form):
+        share, ratio = net["bytes_share"][kind][form], net["time_ratio"][kind][form]["value"]
+        return f"{percent(net['accuracy'][kind][form])} / {share:.2f} / {ratio:.2f}"
+
+    return table(
+        "weights: accuracy / bytes over float / latency over float ([weight_only.json]"
+        "(benchmarks/results/weight_only.json))",
+        ["ResNet-8", "depthwise-separable net", "word's language"],
+        row("float", lambda net: percent(net["accuracy"]["onnx"]["float"])),
+        *(
+            row(f"{form}, {name}", partial(figures, kind=kind, form=form))
+            for form in forms
+            for kind, name in kinds.items()
+        ),
+    )
+
+
 def speed(found):
     def row(what, value):
         return (what, *(value(net) for net in found["nets"]))
@@ -379,7 +411,8 @@ def aa(found):
 
 
 TABLES = {
-    table.__name__: table for table in (full_set, words, zoo, speed, export_cost, train_demo, train_words, aa)
+    table.__name__: table
+    for table in (full_set, words, weight_only, zoo, speed, export_cost, train_demo, train_words, aa)
 }
 
 

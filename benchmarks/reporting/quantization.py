@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -12,6 +13,7 @@ from slimedge.benchmarks.quantizing import Quantized
 from slimedge.benchmarks.reporting import figures
 from slimedge.benchmarks.reporting.artifact import as_dict
 from slimedge.benchmarks.reporting.printing import put
+from slimedge.weight_rounding import WEIGHT_ONLY_BITS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +39,11 @@ def lines(done: Quantized) -> list[str]:
             f"{settings['calibration_examples']:,} examples"
         )
     else:
-        text.append(f"weights of {count} rounded to 8 bits; nothing had to be calibrated")
+        text.append(f"weights of {count} rounded to {_form(settings)}; nothing had to be calibrated")
+    text += [
+        f"  {name} has a scale for each channel: {reason}"
+        for name, reason in settings.get("layers_without_blocks", {}).items()
+    ]
     if done.float_layers:
         text.append(f"{_count(len(done.float_layers), 'layer')} stayed float:")
         text += [f"  {name}: {reason}" for name, reason in done.float_layers.items()]
@@ -64,6 +70,13 @@ def as_json(done: Quantized) -> str:
         "notices": list(done.notices),
     }
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _form(settings: Mapping[str, Any]) -> str:
+    bits = WEIGHT_ONLY_BITS.get(settings["scheme"], 8)
+    if bits == 16:
+        return "float16"
+    return f"{bits} bits" + (f" in blocks of {settings['block_size']}" if "block_size" in settings else "")
 
 
 def _accuracy(done: Quantized) -> str:

@@ -18,6 +18,8 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
+from slimedge.weight_rounding import largest_integer
+
 _LOWERING: ContextVar[bool] = ContextVar("slimedge_lowering", default=False)
 _REQUANTIZING: ContextVar[bool] = ContextVar("slimedge_requantizing", default=True)
 
@@ -169,7 +171,7 @@ class FakeQuantWeights(keras.layers.Wrapper):
     @property
     def limit(self) -> int:
         """Largest integer of the grid, q."""
-        return int(2 ** (self.bits - 1) - 1)
+        return largest_integer(self.bits)
 
     def rounded(self, value: Any, scale: Any) -> Any:
         """Put a weight on its grid, with a straight-through gradient."""

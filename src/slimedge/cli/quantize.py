@@ -23,8 +23,8 @@ def quantize(
         typer.Option(
             "--scheme",
             metavar="SCHEME",
-            help="What becomes an integer, and how wide: auto, static_wi8_ai8, static_wi4_ai8, "
-            "dynamic_wi8_afp32, weight_only_wi8_afp32.",
+            help="What becomes an integer, and how wide: auto, static_wi8_ai8, static_wi4_ai8, dynamic_wi8_afp32, "
+            "weight_only_wi8_afp32, weight_only_wi4_afp32, fp16.",
         ),
     ] = "auto",
     observer: Annotated[
@@ -51,6 +51,14 @@ def quantize(
     exclude: Annotated[
         list[str] | None,
         typer.Option("--exclude", metavar="LAYER", help="Layer that stays float; may be repeated."),
+    ] = None,
+    block_size: Annotated[
+        int | None,
+        typer.Option(
+            "--block-size",
+            metavar="N",
+            help="With 4-bit weights, how many share a scale; by default those of an output channel.",
+        ),
     ] = None,
     calibration: Annotated[
         str | None,
@@ -95,6 +103,7 @@ def quantize(
             exclude=tuple(exclude or ()),
             methods=tuple(method or ()),
             granularity=granularity,
+            block_size=block_size,
             split=split,
             checks="types" if no_range_checks else "strict",
             trust=trust,
