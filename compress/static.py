@@ -12,9 +12,18 @@ from numpy.typing import NDArray
 
 from slimedge.artifact import Step
 from slimedge.compress.calibration import Watch, calibrate, layer_batches, signal_to_noise
+from slimedge.compress.constants import (
+    constants_to_rescaling,
+    merge_rescalings,
+    name_activations,
+    scale_before_product,
+    scale_before_relu,
+    split_hard_sigmoid,
+)
 from slimedge.compress.equivalence import check_same
-from slimedge.compress.folding import affine_to_depthwise, fold_batchnorm
+from slimedge.compress.folding import fold_affine
 from slimedge.compress.placement import Placement, place
+from slimedge.compress.pointwise import affine_to_depthwise
 from slimedge.compress.rules import Role, role_of
 from slimedge.compress.settings import Settings
 from slimedge.compress.simplifying import split_activations, split_separable, split_swish, strip_training_only
@@ -70,8 +79,9 @@ def static_wi8_ai8(model: keras.Model, data: Data, settings: Settings) -> keras.
 def simplify(graph: Graph) -> tuple[Graph, tuple[str, ...], tuple[str, ...]]:
     """Make a graph ready for quantization; give it with the names of folded and of removed layers."""
     graph, removed = strip_training_only(graph)
-    graph = split_swish(split_activations(split_separable(graph)))
-    graph, folded = fold_batchnorm(graph)
+    graph = split_swish(name_activations(split_activations(split_separable(graph))))
+    graph = merge_rescalings(constants_to_rescaling(split_hard_sigmoid(graph)))
+    graph, folded = fold_affine(merge_rescalings(scale_before_relu(scale_before_product(graph))))
     return affine_to_depthwise(graph), folded, removed
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import keras
-import numpy as np
 import pytest
+from graph_checks import assert_same, kinds
 from keras import layers
-from small_models import examples
 
 from slimedge.compress.simplifying import (
     split_activations,
@@ -16,23 +15,9 @@ from slimedge.compress.simplifying import (
     split_swish,
     strip_training_only,
 )
-from slimedge.export.worker import keras_outputs
-from slimedge.graph import Graph
 from slimedge.graph_making import to_model
 from slimedge.graph_reading import from_model
 from slimedge.keras_file import output_specs
-
-
-def assert_same(network: keras.Model, graph: Graph) -> None:
-    inputs = examples(network, count=4)
-    before, after = keras_outputs(network, inputs), keras_outputs(to_model(graph), inputs)
-    assert list(before) == list(after)
-    for name, expected in before.items():
-        np.testing.assert_allclose(after[name], expected, atol=1e-5)
-
-
-def kinds(graph: Graph) -> list[str]:
-    return [node.layer.kind for node in graph.nodes]
 
 
 def test_dropout_noise_and_augmentation_go() -> None:
