@@ -150,7 +150,9 @@ def _lower(
     from slimedge.export.onnx_weights import store_integers
 
     graph = OnnxGraph(_convert(traced))
-    lowering.fuse_dense(graph)
+    sizes = lowering.sizes_of(graph)
+    lowering.drop_reshapes(graph, sizes)
+    lowering.fuse_dense(graph, sizes)
     lowering.fill_weights(graph, traced.left_out)
     for joint in joints:
         join(graph, joint, apart=scheme == WEIGHT_ONLY)
