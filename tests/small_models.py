@@ -151,7 +151,7 @@ def hard_swish_and_excite() -> keras.Model:
 @model
 def hard_swish_by_hand() -> keras.Model:
     inputs = keras.Input((10, 10, 6))
-    x = layers.Conv2D(8, 3, padding="same")(2.0 * inputs - 1.0)
+    x = layers.Conv2D(8, 3, padding="same")(30.0 * inputs - 15.0)
     x = x * keras.ops.relu6(x + 3.0) / 6.0
     gate = layers.Dense(8)(layers.GlobalAveragePooling2D()(x))
     gate = layers.ReLU(6.0)(gate + 3.0) * (1.0 / 6.0)
