@@ -40,7 +40,7 @@ def name_activations(graph: Graph) -> Graph:
     nodes = []
     for node in graph.nodes:
         function = ACTIVATIONS.get(node.layer.kind)
-        if function is None or len(node.args) != 1 or node.kwargs:
+        if function is None or len(node.args) != 1 or node.kwargs or not _is_float(node):
             nodes.append(node)
             continue
         config = {"name": node.layer.name, "activation": function, "dtype": "float32"}
@@ -61,7 +61,8 @@ def split_hard_sigmoid(graph: Graph) -> Graph:
     """Turn `hard_sigmoid` into `Rescaling(1/6, 1/2)` and `ReLU(max_value=1)`."""
     nodes: list[Node] = []
     for node in graph.nodes:
-        if node.layer.kind != "Activation" or node.layer.config.get("activation") != "hard_sigmoid":
+        function = node.layer.config.get("activation")
+        if node.layer.kind != "Activation" or function != "hard_sigmoid" or not _is_float(node):
             nodes.append(node)
             continue
         middle = Value(node.output.shape, node.output.dtype)
@@ -77,7 +78,7 @@ def scale_before_relu(graph: Graph) -> Graph:
     producers, consumers = graph.producers(), graph.consumers()
     nodes = {node: [node] for node in graph.nodes}
     for node in graph.nodes:
-        if node.layer.kind != "Rescaling" or len(node.inputs) != 1 or node.output.dtype != "float32":
+        if not _is_rescaling(node):
             continue
         scale, offset = rescaling_affine(node.layer)
         relu = producers.get(node.inputs[0])
@@ -108,7 +109,7 @@ def scale_before_product(graph: Graph) -> Graph:
 
     nodes = {node: [node] for node in graph.nodes}
     for node in graph.nodes:
-        product = producers.get(node.inputs[0]) if node.layer.kind == "Rescaling" and node.inputs else None
+        product = producers.get(node.inputs[0]) if _is_rescaling(node) else None
         if product is None or product.layer.kind != "Multiply" or not only(product.output, node):
             continue
         factor, offset = rescaling_affine(node.layer)
@@ -141,7 +142,7 @@ def merge_rescalings(graph: Graph) -> Graph:
     replaced: dict[Node, Node] = {}
     gone: set[Node] = set()
     for node in graph.nodes:
-        if node.layer.kind != "Rescaling" or len(node.inputs) != 1:
+        if not _is_rescaling(node):
             continue
         given = node.inputs[0]
         before = made_by.get(given)
@@ -155,13 +156,22 @@ def merge_rescalings(graph: Graph) -> Graph:
     return graph.with_nodes(replaced.get(node, node) for node in graph.nodes if node not in gone)
 
 
+def _is_float(node: Node) -> bool:
+    """Whether all that a node takes and gives is float32, as what is put in its place will be."""
+    return all(value.dtype == "float32" for value in (*node.inputs, *node.outputs))
+
+
+def _is_rescaling(node: Node) -> bool:
+    return node.layer.kind == "Rescaling" and len(node.inputs) == 1 and node.output.dtype == "float32"
+
+
 def _affine(node: Node) -> tuple[Array, Array] | None:
     """Factor and summand of an operation on one tensor and one constant; None where it is something else."""
     tensors = [argument for argument in node.args if isinstance(argument, Value)]
     if node.kwargs or len(tensors) != 1 or len(node.inputs) != 1 or len(node.args) > 2:
         return None
     given = tensors[0]
-    if given.dtype != "float32" or node.output.dtype != "float32" or given.shape != node.output.shape:
+    if not _is_float(node) or given.shape != node.output.shape:
         return None
     one, zero = np.asarray(1.0), np.asarray(0.0)
     if node.layer.kind == "Negative":

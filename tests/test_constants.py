@@ -97,6 +97,15 @@ def test_a_hard_sigmoid_is_the_line_of_the_paper_between_its_ends() -> None:
     np.testing.assert_allclose(to_model(graph)(x), expected, atol=1e-6)
 
 
+def test_half_precision_stays_as_it_is() -> None:
+    def function(x: Any) -> Any:
+        x = ops.relu6(ops.cast(x, "float16"))
+        return layers.Activation("hard_sigmoid", dtype="float16")(x)
+
+    graph = from_model(model(function))
+    assert kinds(split_hard_sigmoid(name_activations(graph))) == kinds(graph)
+
+
 def test_a_shared_hard_sigmoid_is_split_at_each_call() -> None:
     shared = layers.Activation("hard_sigmoid")
     network = model(lambda x: shared(4 * shared(x)))

@@ -103,13 +103,15 @@ def test_an_activation_that_is_a_layer_without_weights_is_split() -> None:
     assert_same(network, graph)
 
 
-@pytest.mark.parametrize("name", ["swish", "silu"])
+@pytest.mark.parametrize("name", ["swish", "silu", "hard_swish", "hard_silu"])
 def test_swish_is_a_sigmoid_and_a_product(name: str) -> None:
     inputs = keras.Input((6, 6, 3))
     x = layers.Conv2D(4, 3, activation=name)(inputs)
     network = keras.Model(inputs, layers.Activation(name)(x))
     graph = split_swish(split_activations(from_model(network)))
     assert kinds(graph) == ["Conv2D", "Activation", "Multiply", "Activation", "Multiply"]
+    gate = "hard_sigmoid" if name.startswith("hard") else "sigmoid"
+    assert {graph.nodes[index].layer.config["activation"] for index in (1, 3)} == {gate}
     assert_same(network, graph)
 
 
