@@ -67,14 +67,19 @@ def place(graph: Graph, *, exclude: Collection[str] = ()) -> Placement:
             roles[node] = role
         else:
             left_float.setdefault(node.source, role)
-    for node in _islands(graph, roles):
+    for node in set(roles) - joined_to_integers(graph, roles):
         del roles[node]
         left_float.setdefault(node.source, "none of its neighbours runs on integers")
     return _group(graph, roles, left_float)
 
 
-def _islands(graph: Graph, roles: Mapping[Node, Role]) -> list[Node]:
-    """Nodes that no chain of integer nodes joins to one that computes with a kernel or arithmetic."""
+def joined_to_integers(graph: Graph, roles: Mapping[Node, Role]) -> set[Node]:
+    """Give the nodes that a chain of integer nodes joins to one that computes with a kernel or arithmetic.
+
+    Args:
+        graph: any.
+        roles: of its integer nodes.
+    """
     producers, consumers = graph.producers(), graph.consumers()
     reached = {node for node, role in roles.items() if role in (Role.WEIGHTED, Role.ARITHMETIC)}
     frontier = list(reached)
@@ -86,7 +91,7 @@ def _islands(graph: Graph, roles: Mapping[Node, Role]) -> list[Node]:
             if other in roles and other not in reached:
                 reached.add(other)
                 frontier.append(other)
-    return [node for node in roles if node not in reached]
+    return reached
 
 
 def _group(graph: Graph, roles: Mapping[Node, Role], left_float: Mapping[str, str]) -> Placement:

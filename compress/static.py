@@ -6,13 +6,22 @@ from typing import TYPE_CHECKING
 
 from slimedge.artifact import Step
 from slimedge.compress.calibration import calibrate
+from slimedge.compress.constants import (
+    constants_to_rescaling,
+    merge_rescalings,
+    name_activations,
+    scale_before_product,
+    scale_before_relu,
+    split_hard_sigmoid,
+)
 from slimedge.compress.equivalence import check_same
-from slimedge.compress.folding import affine_to_depthwise, fold_batchnorm
+from slimedge.compress.folding import fold_affine
 from slimedge.compress.inserting import insert
 from slimedge.compress.layer_sqnr import layer_sqnr
 from slimedge.compress.methods import METHODS
 from slimedge.compress.placement import place
 from slimedge.compress.planning import Bits, planned
+from slimedge.compress.pointwise import affine_to_depthwise
 from slimedge.compress.settings import Settings
 from slimedge.compress.simplifying import split_activations, split_separable, split_swish, strip_training_only
 from slimedge.errors import InputError
@@ -83,6 +92,7 @@ def _static(model: keras.Model, data: Data, settings: Settings, scheme: str) -> 
 def simplify(graph: Graph) -> tuple[Graph, tuple[str, ...], tuple[str, ...]]:
     """Make a graph ready for quantization; give it with the names of folded and of removed layers."""
     graph, removed = strip_training_only(graph)
-    graph = split_swish(split_activations(split_separable(graph)))
-    graph, folded = fold_batchnorm(graph)
+    graph = split_swish(name_activations(split_activations(split_separable(graph))))
+    graph = merge_rescalings(constants_to_rescaling(split_hard_sigmoid(graph)))
+    graph, folded = fold_affine(merge_rescalings(scale_before_relu(scale_before_product(graph))))
     return affine_to_depthwise(graph), folded, removed

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from slimedge.artifact import Step
 from slimedge.compress.equivalence import check_same
-from slimedge.compress.folding import fold_batchnorm
+from slimedge.compress.folding import fold_affine
 from slimedge.compress.kernels import kernel_scale, on_grid
 from slimedge.compress.layer_sqnr import layer_sqnr
 from slimedge.compress.settings import Settings
@@ -126,7 +126,7 @@ def _rounded_model(
     graph, removed = strip_training_only(from_model(model))
     more: dict[str, Any] = {}
     if scheme == HALF:
-        graph, folded = fold_batchnorm(graph)
+        graph, folded = fold_affine(graph)
         more["folded"] = list(folded)
     check_same(model, graph, data)
     layers = _rounded_layers(graph, settings, bits)

@@ -157,7 +157,9 @@ def _lower(
     if rounding is not None and rounding.bits == 4:
         proto = onnx_opset.with_int4(proto)
     graph = OnnxGraph(proto)
-    lowering.fuse_dense(graph)
+    sizes = lowering.sizes_of(graph)
+    lowering.drop_reshapes(graph, sizes)
+    lowering.fuse_dense(graph, sizes)
     lowering.fill_weights(graph, traced.left_out)
     for joint in joints:
         join(graph, joint, apart=rounding is not None and rounding.bits < 16)

@@ -198,48 +198,79 @@ def table(caption, columns, *rows):
     )
 
 
-NETS = {"resnet8": "ResNet-8", "depthwise_separable": "depthwise-separable net"}
+NETS = {
+    "resnet8": "ResNet-8",
+    "depthwise_separable": "depthwise-separable net",
+    "mobilenet_v3": "MobileNetV3",
+    "dense_autoencoder": "dense autoencoder",
+}
+NONE = "–"
 
 
 def full_set(found):
-    def row(what, value):
-        return (what, *(value(net) for net in found["nets"]))
+    def row(what, value, key=None):
+        return (what, *(NONE if key and net[key] is None else value(net) for net in found["nets"]))
+
+    def accuracy(file):
+        return row(f"accuracy, {file}", lambda net: percent(net["accuracy"][file.lower()]), "accuracy")
+
+    def error(file):
+        caption = f"mean squared error of a pixel, {file}"
+        return row(caption, lambda net: f"{net['squared_error'][file.lower()]:.5f}", "squared_error")
 
     def pair(net, key, one, other):
         return net[key][f"{one} / {other}"]
 
+    files = [f"{kind} {name}" for kind in ("float", "int8") for name in ("ONNX", "TFLite")]
     return table(
         f"Fashion-MNIST, all {found['nets'][0]['examples']:,} test images ([full_set.json]"
         "(benchmarks/results/full_set.json))",
         [NETS[net["model"]] for net in found["nets"]],
-        row("accuracy, float ONNX", lambda net: percent(net["accuracy"]["float onnx"])),
-        row("accuracy, float TFLite", lambda net: percent(net["accuracy"]["float tflite"])),
-        row("accuracy, int8 ONNX", lambda net: percent(net["accuracy"]["int8 onnx"])),
-        row("accuracy, int8 TFLite", lambda net: percent(net["accuracy"]["int8 tflite"])),
-        row("bytes of int8 over float, ONNX", lambda net: f"{net['bytes_share']['onnx']:.3f}"),
-        row("bytes of int8 over float, TFLite", lambda net: f"{net['bytes_share']['tflite']:.3f}"),
-        row("convolutions and dense layers on integers, ONNX", lambda net: of(net["heavy_ops"]["int8 onnx"])),
-        row(
-            "convolutions and dense layers on integers, TFLite",
-            lambda net: of(net["heavy_ops"]["int8 tflite"]),
+        *map(accuracy, files),
+        *map(error, files),
+        *(
+            row(
+                f"bytes of int8 over float, {name}",
+                lambda net, name=name: f"{net['bytes_share'][name.lower()]:.3f}",
+            )
+            for name in ("ONNX", "TFLite")
+        ),
+        *(
+            row(
+                f"convolutions and dense layers on integers, {name}",
+                lambda net, name=name: of(net["heavy_ops"][f"int8 {name.lower()}"]),
+            )
+            for name in ("ONNX", "TFLite")
+        ),
+        *(
+            row(
+                f"all operators on integers, the two ends apart, {name}",
+                lambda net, name=name: of(inner(net["ops"][f"int8 {name.lower()}"])),
+            )
+            for name in ("ONNX", "TFLite")
+        ),
+        *(
+            row(
+                f"same class as the int8 Keras graph, 2,000 images, {name}",
+                lambda net, name=name: percent(pair(net, "agreement", "int8 keras", f"int8 {name.lower()}")),
+                "agreement",
+            )
+            for name in ("ONNX", "TFLite")
         ),
         row(
-            "same class as the int8 Keras graph, 2,000 images, ONNX",
-            lambda net: percent(pair(net, "agreement", "int8 keras", "int8 onnx")),
-        ),
-        row(
-            "same class as the int8 Keras graph, 2,000 images, TFLite",
-            lambda net: percent(pair(net, "agreement", "int8 keras", "int8 tflite")),
-        ),
-        row(
-            "largest difference of a probability, Keras and ONNX",
+            "largest difference of a number in the output, Keras and ONNX",
             lambda net: f"{pair(net, 'largest_difference', 'int8 keras', 'int8 onnx'):.3f}",
         ),
         row(
-            "largest difference of a probability, ONNX and TFLite",
+            "largest difference of a number in the output, ONNX and TFLite",
             lambda net: f"{pair(net, 'largest_difference', 'int8 onnx', 'int8 tflite'):.3f}",
         ),
     )
+
+
+def inner(counts):
+    """Without the QuantizeLinear at the input and the DequantizeLinear at the output."""
+    return counts[0], counts[1] - 2
 
 
 def of(counts):
@@ -383,7 +414,17 @@ def train_demo(found):
         [NETS[name] for name in found],
         ("parameters", *(f"{net['parameters']:,}" for net in found.values())),
         ("epochs of training", *(f"{net['epochs']}" for net in found.values())),
-        ("accuracy on the test set", *(percent(net["accuracy"]["test"]) for net in found.values())),
+        (
+            "accuracy on the test set",
+            *(percent(net["accuracy"]["test"]) if "accuracy" in net else NONE for net in found.values()),
+        ),
+        (
+            "mean squared error of a pixel on the test set",
+            *(
+                f"{net['mean_squared_error']['test']:.4f}" if "mean_squared_error" in net else NONE
+                for net in found.values()
+            ),
+        ),
     )
 
 
