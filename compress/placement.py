@@ -29,7 +29,7 @@ class Placement:
 
 
 @dataclass(slots=True)
-class _Groups:
+class Groups:
     """Union-find over values."""
 
     parent: dict[Value, Value] = field(default_factory=dict)
@@ -91,7 +91,7 @@ def _islands(graph: Graph, roles: Mapping[Node, Role]) -> list[Node]:
 
 def _group(graph: Graph, roles: Mapping[Node, Role], left_float: Mapping[str, str]) -> Placement:
     consumers, producers = graph.consumers(), graph.producers()
-    groups = _Groups()
+    groups = Groups()
     fixed: dict[Value, tuple[float, float]] = {}
     joined = _joined_caps(graph, roles)
     requantized: list[tuple[Node, Value]] = []

@@ -90,9 +90,7 @@ def quantize(
     method = SCHEMES[scheme]
     OBSERVERS.check(observer)
     model = canonical(model)
-    if quantization_of(lineage_of(model)) or any(
-        type(layer).__name__ == "FakeQuant" for layer in model._flatten_layers()
-    ):
+    if is_quantized(model):
         raise InputError(f"model '{model.name}' is quantized already; quantize the float model instead.")
     known = {layer.name for layer in model._flatten_layers(include_self=False)}
     unknown = sorted(set(exclude) - known)
@@ -109,6 +107,13 @@ def quantize(
     settings = Settings(observer, _with_nested(model, exclude), progress)
     quantized: keras.Model = method(model, bound, settings)
     return quantized
+
+
+def is_quantized(model: keras.Model) -> bool:
+    """Tell whether a model has fake-quants, or a lineage with a quantization in it."""
+    return bool(quantization_of(lineage_of(model))) or any(
+        type(layer).__name__ == "FakeQuant" for layer in model._flatten_layers()
+    )
 
 
 def _with_nested(model: keras.Model, names: Collection[str]) -> frozenset[str]:

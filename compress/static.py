@@ -217,7 +217,7 @@ def _rounded_kernels(
         weights = dict(layer.weights)
         for name, kept in axes.items():
             kernel = weights[name]
-            floor = _bias_floor(kernel, kept, layer.weight("bias"), min(input_scales[layer]))
+            floor = bias_floor(kernel, kept, layer.weight("bias"), min(input_scales[layer]))
             scales[f"{name}_scale"] = kernel_scale(kernel, kept, floor)
         if "bias" in weights and len(input_scales[layer]) == 1:
             weights["bias"] = snapped_bias(weights["bias"], input_scales[layer][0], scales["kernel_scale"])
@@ -235,9 +235,10 @@ def _rounded_kernels(
     return wrapped
 
 
-def _bias_floor(
+def bias_floor(
     kernel: NDArray[Any], axes: tuple[int, ...], bias: NDArray[Any] | None, input_scale: float
 ) -> NDArray[np.float64] | None:
+    """Give the smallest scale of each channel with which its bias fits into int32; None without a bias."""
     if bias is None:
         return None
     shape = [size if axis in axes else 1 for axis, size in enumerate(kernel.shape)]
@@ -246,15 +247,14 @@ def _bias_floor(
 
 def _grid(low: float, high: float) -> tuple[float, float, float]:
     """Widen a range so that it holds 0 on a grid point; give low, high and scale."""
-    from slimedge.fake_quant import affine_grid
+    from slimedge.fake_quant import aligned_range
 
     if not low <= high:
         raise InputError(
             "calibration saw no finite value in one of the tensors; check the calibration data and the "
             "float model's outputs for NaN."
         )
-    scale, zero_point = affine_grid(low, high)
-    return -zero_point * scale, (255 - zero_point) * scale, scale
+    return aligned_range(low, high)
 
 
 def _range_weights(low: float, high: float) -> tuple[tuple[str, NDArray[np.float32]], ...]:

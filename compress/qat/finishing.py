@@ -1,0 +1,81 @@
+"""What was trained as the numbers of a quantized graph: ranges on their grids, scales, biases that int32 can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimedge.compress.qat.layers import Trained
+from slimedge.compress.qat.rewriting import Training, with_layers
+from slimedge.compress.static import bias_floor, snapped_bias
+from slimedge.fake_quant import FakeQuant, FakeQuantWeights, aligned_range
+from slimedge.graph import Graph, Layer
+from slimedge.graph_making import layer_names
+
+if TYPE_CHECKING:
+    import keras
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def finished(graph: Graph, training: Training, model: keras.Model) -> Graph:
+    """Give a quantized graph with the numbers that a model learned.
+
+    Args:
+        graph: the quantized one.
+        training: what was made of it.
+        model: what was made of that, trained.
+    """
+    names = layer_names(training.graph)
+    found: dict[Layer, Any] = {}
+    for layer in graph.calls():
+        stand_in = training.layers.get(layer, layer)
+        if stand_in in names:
+            found[layer] = model.get_layer(names[stand_in])
+    ranges = {
+        layer: aligned_range(*(float(end) for end in made.range()), layer.config["bits"])
+        for layer, made in found.items()
+        if layer.type is FakeQuant and made.mode != "fixed"
+    }
+    weights: dict[Layer, Arrays] = {}
+    for layer, made in found.items():
+        if layer in ranges:
+            weights[layer] = {
+                name: np.float32(end) for name, end in zip(("low", "high"), ranges[layer], strict=False)
+            }
+        elif layer.type is FakeQuantWeights:
+            weights[layer] = _rounded(layer, made.trained(), _input_scales(graph, layer, ranges))
+        elif layer.type is not FakeQuant and layer.weights:
+            arrays = [np.asarray(variable) for variable in made.weights]
+            weights[layer] = {name: array for (name, _), array in zip(layer.weights, arrays, strict=True)}
+    return with_layers(graph, weights)
+
+
+def _input_scales(
+    graph: Graph, layer: Layer, ranges: Mapping[Layer, tuple[float, float, float]]
+) -> set[float]:
+    producers = graph.producers()
+    makers = [producers[node.inputs[0]].layer for node in graph.nodes if node.layer is layer]
+    return {
+        ranges[maker][2]
+        if maker in ranges
+        else aligned_range(maker.config["low"], maker.config["high"], maker.config["bits"])[2]
+        for maker in makers
+        if maker.type is FakeQuant
+    }
+
+
+def _rounded(layer: Layer, trained: Trained, input_scales: set[float]) -> Arrays:
+    arrays: Arrays = dict(trained.weights)
+    for name, scale in trained.scales.items():
+        axes = tuple(layer.config["axes"][name])
+        floor = (
+            bias_floor(arrays[name], axes, arrays.get("bias"), min(input_scales)) if input_scales else None
+        )
+        arrays[f"{name}_scale"] = np.asarray(scale if floor is None else np.maximum(scale, floor), np.float32)
+    if "bias" in arrays and len(input_scales) == 1 and "kernel_scale" in arrays:
+        arrays["bias"] = snapped_bias(arrays["bias"], *input_scales, arrays["kernel_scale"])
+    return arrays
