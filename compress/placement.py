@@ -35,6 +35,7 @@ class Groups:
     parent: dict[Value, Value] = field(default_factory=dict)
 
     def find(self, value: Value) -> Value:
+        """Give the value that stands for the group of this one."""
         self.parent.setdefault(value, value)
         while self.parent[value] is not value:
             self.parent[value] = self.parent[self.parent[value]]
@@ -42,6 +43,7 @@ class Groups:
         return value
 
     def join(self, first: Value, second: Value) -> None:
+        """Make one group of two."""
         self.parent[self.find(first)] = self.find(second)
 
 

@@ -12,6 +12,7 @@ from slimedge.benchmarks.quantizing import Quantized
 from slimedge.benchmarks.reporting import figures
 from slimedge.benchmarks.reporting.artifact import as_dict
 from slimedge.benchmarks.reporting.printing import put
+from slimedge.lineage import quantization_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +27,7 @@ def show(done: Quantized, console: Console) -> None:
 
 def lines(done: Quantized) -> list[str]:
     """Give the same as lines of text."""
-    settings = done.artifact.lineage[-1].settings
+    settings = quantization_of(done.artifact.lineage) or {}
     text = [f"note: {notice}" for notice in done.notices]
     if "chosen_because" in settings:
         text.append(f"scheme {settings['scheme']}: {settings['chosen_because']}")
@@ -38,6 +39,12 @@ def lines(done: Quantized) -> list[str]:
         )
     else:
         text.append(f"weights of {count} rounded to 8 bits; nothing had to be calibrated")
+    text += [
+        f"trained on {step.settings['training_examples']:,} examples, {_count(step.settings['epochs'], 'epoch')}, by "
+        f"{step.settings['loss']}"
+        for step in done.artifact.lineage
+        if step.name == "train"
+    ]
     if done.float_layers:
         text.append(f"{_count(len(done.float_layers), 'layer')} stayed float:")
         text += [f"  {name}: {reason}" for name, reason in done.float_layers.items()]
@@ -52,10 +59,11 @@ def lines(done: Quantized) -> list[str]:
 
 def as_json(done: Quantized) -> str:
     """Write the same as JSON."""
+    settings = quantization_of(done.artifact.lineage) or {}
     document = {
         "artifact": as_dict(done.artifact),
-        "scheme": done.artifact.lineage[-1].settings["scheme"],
-        "chosen_because": done.artifact.lineage[-1].settings.get("chosen_because"),
+        "scheme": settings["scheme"],
+        "chosen_because": settings.get("chosen_because"),
         "integer_layers": list(done.integer_layers),
         "float_layers": dict(done.float_layers),
         "layer_sqnr": [asdict(layer) for layer in done.layer_sqnr],

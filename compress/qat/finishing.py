@@ -36,22 +36,26 @@ def finished(graph: Graph, training: Training, model: keras.Model) -> Graph:
         if stand_in in names:
             found[layer] = model.get_layer(names[stand_in])
     ranges = {
-        layer: aligned_range(*(float(end) for end in made.range()), layer.config["bits"])
+        layer: _aligned(made.range(), layer.config["bits"])
         for layer, made in found.items()
         if layer.type is FakeQuant and made.mode != "fixed"
     }
     weights: dict[Layer, Arrays] = {}
     for layer, made in found.items():
         if layer in ranges:
-            weights[layer] = {
-                name: np.float32(end) for name, end in zip(("low", "high"), ranges[layer], strict=False)
-            }
+            low, high, _ = ranges[layer]
+            weights[layer] = {"low": np.asarray(low, np.float32), "high": np.asarray(high, np.float32)}
         elif layer.type is FakeQuantWeights:
             weights[layer] = _rounded(layer, made.trained(), _input_scales(graph, layer, ranges))
         elif layer.type is not FakeQuant and layer.weights:
             arrays = [np.asarray(variable) for variable in made.weights]
             weights[layer] = {name: array for (name, _), array in zip(layer.weights, arrays, strict=True)}
     return with_layers(graph, weights)
+
+
+def _aligned(ends: tuple[Any, Any], bits: int) -> tuple[float, float, float]:
+    low, high = (float(end) for end in ends)
+    return aligned_range(low, high, bits)
 
 
 def _input_scales(
@@ -62,7 +66,7 @@ def _input_scales(
     return {
         ranges[maker][2]
         if maker in ranges
-        else aligned_range(maker.config["low"], maker.config["high"], maker.config["bits"])[2]
+        else _aligned((maker.config["low"], maker.config["high"]), maker.config["bits"])[2]
         for maker in makers
         if maker.type is FakeQuant
     }
@@ -77,5 +81,6 @@ def _rounded(layer: Layer, trained: Trained, input_scales: set[float]) -> Arrays
         )
         arrays[f"{name}_scale"] = np.asarray(scale if floor is None else np.maximum(scale, floor), np.float32)
     if "bias" in arrays and len(input_scales) == 1 and "kernel_scale" in arrays:
-        arrays["bias"] = snapped_bias(arrays["bias"], *input_scales, arrays["kernel_scale"])
+        (input_scale,) = input_scales
+        arrays["bias"] = snapped_bias(arrays["bias"], input_scale, arrays["kernel_scale"])
     return arrays

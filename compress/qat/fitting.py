@@ -110,7 +110,7 @@ def fit(
     step = compiled(frozen=False)
     for epoch in range(settings.epochs):
         losses = []
-        for feeds, labels in _batches(data, model, size, (settings.seed, epoch), labels_of):
+        for feeds, labels in _batches(data, size, (settings.seed, epoch), labels_of):
             if done == freeze_at:
                 step = freeze()
             exact = teach(feeds) if any(goal.position is not None for goal in goals) else []
@@ -143,7 +143,6 @@ def _schedule(rate: float, steps: int) -> Any:
 
 def _batches(
     data: Data,
-    model: keras.Model,
     size: int,
     seed: tuple[int, int],
     labels_of: Callable[[Data], Mapping[str, NDArray[Any]]],

@@ -45,11 +45,10 @@ def rounded_activation(x: Any, low: Any, high: Any, bits: int) -> Any:
         y = tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits=bits)
 
         def gradients(upstream: Any) -> tuple[Any, Any, Any]:
-            below, above = x < low, x > high
-            inside = tf.where(below | above, 0.0, upstream)
+            inside, under, over = tf.quantization.fake_quant_with_min_max_vars_gradient(
+                upstream, x, low, high, num_bits=bits
+            )
             error = tf.reduce_sum(inside * (y - x)) / (high - low)
-            under = tf.reduce_sum(tf.where(below, upstream, 0.0))
-            over = tf.reduce_sum(tf.where(above, upstream, 0.0))
             count = tf.cast(tf.size(x), tf.float32) / tf.cast(tf.shape(x)[0], tf.float32)
             scale = gradient_scale(count, 2**bits - 1)
             return inside, (under - error) * scale, (over + error) * scale

@@ -38,8 +38,8 @@ def folded_norms(model: keras.Model, quantized: Graph) -> dict[str, Norm]:
         before = producers.get(node.inputs[0]) if node.layer.kind == "BatchNormalization" else None
         if before is None or before.layer.kind not in OUTPUT_AXES or before.layer.name not in kernels:
             continue
-        folded = scale_outputs(before.layer, *batchnorm_affine(node.layer))
+        folded = scale_outputs(before.layer, *batchnorm_affine(node.layer)).weight("kernel")
         now = kernels[before.layer.name].weight("kernel")
-        if now is not None and np.array_equal(folded.weight("kernel"), now):
+        if folded is not None and now is not None and np.array_equal(folded, now):
             found[before.layer.name] = Norm(before.layer, node.layer)
     return found

@@ -27,7 +27,7 @@ class Settings:
     """
 
     epochs: int = 1
-    learning_rate: float = 5e-4
+    learning_rate: float = 2e-3
     batch_size: int = 128
     ranges: str = "learned"
     gradients: str = "straight_through"
@@ -56,7 +56,7 @@ class Settings:
                 )
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(
-                f"learning_rate={self.learning_rate!r} is not allowed; give a number above 0, as 5e-4."
+                f"learning_rate={self.learning_rate!r} is not allowed; give a number above 0, as 1e-3."
             )
         if not 0 <= self.freeze_after <= 1:
             raise InputError(
@@ -64,5 +64,5 @@ class Settings:
             )
         if self.weight_bits is not None and self.weight_bits not in WEIGHT_BITS:
             raise InputError(f"weight_bits={self.weight_bits!r} is not allowed; give 2 to 8.")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+        if self.seed < 0:
             raise InputError(f"seed={self.seed!r} is not allowed; give an integer from 0.")

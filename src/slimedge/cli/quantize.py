@@ -41,6 +41,15 @@ def quantize(
         str | None,
         typer.Option("--calibration", metavar="N|SHARE", help="Examples to find ranges on; by default 512."),
     ] = None,
+    qat_epochs: Annotated[
+        int,
+        typer.Option(
+            "--qat-epochs",
+            metavar="N",
+            help="Train the quantized graph for so many passes over the rest of the data: on its labels, or towards "
+            "the float model's outputs where it has none. 0: do not train.",
+        ),
+    ] = 0,
     evaluation: options.Evaluation = None,
     seed: options.Seed = 0,
     labels: options.Labels = None,
@@ -55,7 +64,8 @@ def quantize(
 ) -> None:
     """Quantize a trained model to integers.
 
-    Done after training, on examples that show the ranges of its values; the result is an ordinary Keras model.
+    Done after training, on examples that show the ranges of its values; with --qat-epochs, trained further with its
+    rounding. The result is an ordinary Keras model.
     """
     output = Output(to_json, quiet)
     options.check_output(out, "--output", ending=".keras")
@@ -78,6 +88,7 @@ def quantize(
             scheme=scheme,
             observer=observer,
             exclude=tuple(exclude or ()),
+            qat_epochs=qat_epochs,
             split=split,
             checks="types" if no_range_checks else "strict",
             trust=trust,
