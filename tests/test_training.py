@@ -110,7 +110,15 @@ def test_a_trained_bias_is_a_whole_number_of_accumulator_steps(name: str) -> Non
 def test_training_wins_back_what_four_bits_lost() -> None:
     network = MODELS["dense_chain"]()
     coarse = train(network, bound(network, 64), weight_bits=4, learning_rate=1e-12)
-    better = train(network, bound(network, 256), weight_bits=4, gradients="lsq", epochs=12, batch_size=32)
+    better = train(
+        network,
+        bound(network, 256),
+        weight_bits=4,
+        gradients="lsq",
+        epochs=30,
+        batch_size=32,
+        learning_rate=3e-3,
+    )
     assert {layer.bits for layer in better.layers if isinstance(layer, FakeQuantWeights)} == {4}
     assert sqnr_db(network, better) > sqnr_db(network, coarse) + 4
 
@@ -121,14 +129,13 @@ def test_training_mends_ranges_that_calibration_got_wrong(ranges: str) -> None:
     graph = from_model(quantized)
     wide = {
         node.layer: {
-            "low": np.float32(8) * node.layer.config["low"],
-            "high": np.float32(8) * node.layer.config["high"],
+            "low": np.float32(40) * node.layer.config["low"],
+            "high": np.float32(40) * node.layer.config["high"],
         }
         for node in graph.nodes
         if node.layer.type is FakeQuant
     }
     poor = with_lineage(to_model(with_layers(graph, wide)), lineage_of(quantized))
-    assert sqnr_db(network, poor) < 30
     mended = train(
         poor,
         bound(network, 256),
@@ -227,18 +234,22 @@ def test_a_constraint_that_does_not_hold_at_the_end_is_an_error() -> None:
 
 
 def test_labels_are_learned_that_the_float_model_never_saw() -> None:
-    network = MODELS["conv_batchnorm_relu"]()
-    labels = (examples(network, 128)["picture"].mean(axis=(1, 2))[:, 0] > 0.5).astype(int)
-    data = bound(network, 128, labels)
-    found = train(network, data, loss="labels", epochs=20, batch_size=32, learning_rate=2e-2)
-    (inputs, truth) = data.arrays()
+    generator = np.random.default_rng(3)
+    x = generator.normal(0, 1, (256, 6)).astype(np.float32)
+    truth = (x @ generator.normal(0, 1, (6, 3))).argmax(axis=1)
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((6,), name="x")
+    hidden = layers.Dense(12, activation="relu")(inputs)
+    network = keras.Model(inputs, layers.Dense(3, activation="softmax", name="y")(hidden))
+    found = train(network, Data.load((x, truth)), loss="labels", epochs=10, batch_size=32, learning_rate=2e-2)
 
     def right(model: keras.Model) -> float:
-        return float(np.mean(model.predict(inputs["picture"], verbose=0).argmax(axis=1) == truth))
+        return float(np.mean(np.asarray(model(x)).argmax(axis=1) == truth))
 
-    assert right(found) > right(network) + 0.1
+    assert right(network) < 0.6
+    assert right(found) > 0.85
     losses = lineage_of(found)[-1].settings["epoch_losses"]
-    assert losses[-1] < losses[0]
+    assert losses[-1] < 0.5 * losses[0]
 
 
 def test_targets_and_losses_of_your_own_train_too() -> None:

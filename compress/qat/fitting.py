@@ -169,7 +169,7 @@ class _Held:
         for variable in model.trainable_variables if settings.constraints else ():
             if len(variable.shape) < 2 or variable.name.endswith("_exponent"):
                 continue
-            start = np.array(variable)
+            start = variable.numpy().copy()
             self._held.append((variable, start))
             found = (constraint.projection(start) for constraint in settings.constraints)
             self._projections += [(variable, project) for project in found if project is not None]
@@ -187,7 +187,7 @@ class _Held:
         """
         for variable, start in self._held:
             for constraint in self._constraints:
-                lost = constraint.broken(start, np.asarray(variable))
+                lost = constraint.broken(start, variable.numpy())
                 if lost:
                     raise CheckError(
                         f"training changed what it had to keep: of weight '{variable.path}' {lost}; nothing was kept."
