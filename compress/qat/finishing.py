@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimedge.compress.qat.layers import Trained
-from slimedge.compress.qat.rewriting import Training, with_layers
+from slimedge.compress.qat.rewriting import Training, with_weights
 from slimedge.compress.static import bias_floor, snapped_bias
 from slimedge.fake_quant import FakeQuant, FakeQuantWeights, aligned_range
 from slimedge.graph import Graph, Layer
@@ -33,24 +33,24 @@ def finished(graph: Graph, training: Training, model: keras.Model) -> Graph:
     found: dict[Layer, Any] = {}
     for layer in graph.calls():
         stand_in = training.layers.get(layer, layer)
-        if stand_in in names:
+        if stand_in in names and layer.weights:
             found[layer] = model.get_layer(names[stand_in])
     ranges = {
         layer: _aligned(made.range(), layer.config["bits"])
         for layer, made in found.items()
         if layer.type is FakeQuant and made.mode != "fixed"
     }
-    weights: dict[Layer, Arrays] = {}
+    weights: dict[Layer, list[NDArray[Any]]] = {}
     for layer, made in found.items():
         if layer in ranges:
             low, high, _ = ranges[layer]
-            weights[layer] = {"low": np.asarray(low, np.float32), "high": np.asarray(high, np.float32)}
+            weights[layer] = [np.asarray(low, np.float32), np.asarray(high, np.float32)]
         elif layer.type is FakeQuantWeights:
-            weights[layer] = _rounded(layer, made.trained(), _input_scales(graph, layer, ranges))
-        elif layer.type is not FakeQuant and layer.weights:
-            arrays = [np.asarray(variable) for variable in made.weights]
-            weights[layer] = {name: array for (name, _), array in zip(layer.weights, arrays, strict=True)}
-    return with_layers(graph, weights)
+            arrays = _rounded(layer, made.trained(), _input_scales(graph, layer, ranges))
+            weights[layer] = [arrays[name] for name, _ in layer.weights]
+        elif layer.type is not FakeQuant:
+            weights[layer] = [np.asarray(variable.numpy()) for variable in made.weights]
+    return with_weights(graph, weights)
 
 
 def _aligned(ends: tuple[Any, Any], bits: int) -> tuple[float, float, float]:

@@ -6,7 +6,7 @@ promise on shared ranges, stays as it was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -120,12 +120,14 @@ def range_groups(graph: Graph) -> list[list[Node]]:
     return list(found.values())
 
 
-def with_layers(graph: Graph, weights: Mapping[Layer, Mapping[str, NDArray[Any]]]) -> Graph:
-    """Give a quantized graph with other weights, by layer; a range is written into the config, too."""
+def with_weights(graph: Graph, weights: Mapping[Layer, Sequence[NDArray[Any]]]) -> Graph:
+    """Give a graph with other weights, in the order of those of each layer; a range is in the config, too."""
     changed = {}
     for layer, arrays in weights.items():
-        config = {name: float(arrays[name]) for name in ("low", "high")} if layer.type is FakeQuant else {}
-        changed[layer] = layer.changed(weights={name: arrays[name] for name, _ in layer.weights}, **config)
+        # Not by name: the two halves of a Bidirectional have the same ones.
+        named = tuple((name, array) for (name, _), array in zip(layer.weights, arrays, strict=True))
+        ends = {name: float(array) for name, array in named} if layer.type is FakeQuant else {}
+        changed[layer] = Layer(layer.type, {**layer.config, **ends}, named)
     return with_values(graph, {}, changed)
 
 
