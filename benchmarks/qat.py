@@ -37,8 +37,8 @@ from slimedge.benchmarks.demo import FOLDER
 from slimedge.data import Data
 
 SEEDS = (0, 1, 2)
-# The one whose files are made, too.
-EXPORTED_SEED = 0
+# The run of each net whose files are made, too.
+EXPORTED_SEED, EXPORTED_BITS = 0, 8
 # Arguments of `train` by the bits of the weights.
 RECIPES: dict[int, dict[str, Any]] = {
     8: {"loss": "labels"},
@@ -60,7 +60,7 @@ class Run:
         float_accuracy: share of right classes of the float model.
         post_training_accuracy: of the net quantized to int8 after training.
         trained_accuracy: of the net trained with its rounding, as a Keras graph.
-        file_accuracy: of its files by format, for one seed; None for the others.
+        file_accuracy: of its files by format, for int8 and one seed; None for the others.
         train_s: time that training took.
     """
 
@@ -103,7 +103,7 @@ def measure(name: str, data: Data, bits: int, seed: int, folder: Path) -> Run:
 
     kept = save_model(trained, folder / f"{name}_trained.keras")
     files = None
-    if seed == EXPORTED_SEED:
+    if (seed, bits) == (EXPORTED_SEED, EXPORTED_BITS):
         files = {str(one.format): accuracy(one) for one in export_model(kept.path, folder=folder)}
     return Run(
         model=name,
