@@ -41,8 +41,8 @@ SEEDS = (0, 1, 2)
 EXPORTED_SEED, EXPORTED_BITS = 0, 8
 # Arguments of `train` by the bits of the weights.
 RECIPES: dict[int, dict[str, Any]] = {
-    8: {"loss": "labels"},
-    4: {"loss": "labels", "gradients": "lsq", "weight_bits": 4},
+    8: {"loss": "labels", "learning_rate": 2e-3},
+    4: {"loss": "labels", "learning_rate": 2e-3, "gradients": "lsq", "weight_bits": 4},
 }
 FEW_BITS = {4: ("resnet8",)}
 LARGEST_DROP = {4: 0.005}

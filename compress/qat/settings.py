@@ -27,7 +27,7 @@ class Settings:
     """
 
     epochs: int = 1
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     batch_size: int = 128
     ranges: str = "learned"
     gradients: str = "straight_through"

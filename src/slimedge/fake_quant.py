@@ -69,8 +69,8 @@ def aligned_range(low: float, high: float, bits: int = 8) -> tuple[float, float,
     """Give low, high and scale of the grid that `affine_grid` finds, so that both ends are points of it.
 
     Example:
-        >>> aligned_range(-0.3, 2.25)
-        (-0.3, 2.25, 0.01)
+        >>> aligned_range(-32.125, 31.625)
+        (-32.0, 31.75, 0.25)
     """
     scale, zero_point = affine_grid(low, high, bits)
     return -zero_point * scale, (2**bits - 1 - zero_point) * scale, scale
