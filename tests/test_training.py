@@ -369,8 +369,10 @@ def test_weight_only_models_have_nothing_that_trains() -> None:
         train(quantized, bound(network), teacher=network)
 
 
-def test_a_model_whose_layers_are_all_frozen_has_nothing_that_trains() -> None:
+def test_where_all_layers_are_frozen_only_learned_ranges_train() -> None:
     network = MODELS["dense_chain"]()
     network.trainable = False
+    found = train(network, bound(network), batch_size=8)
+    assert lineage_of(found)[-1].settings["ranges"] == "learned"
     with pytest.raises(InputError, match=r"no layer of model .* is trainable"):
         train(network, bound(network), ranges="moving_average")

@@ -92,7 +92,8 @@ def fit(
                 )
             gradients = tape.gradient(loss, variables)
             pairs = [pair for pair in zip(gradients, variables, strict=True) if pair[0] is not None]
-            optimizer.apply(*map(list, zip(*pairs, strict=True)))
+            if pairs:  # ranges that stay have none, and they may be all that trains
+                optimizer.apply(*map(list, zip(*pairs, strict=True)))
             held.project()
             for layer in following:
                 layer.follow()
@@ -120,15 +121,21 @@ def fit(
             loss = float(step(feeds, targets))
             done += 1
             if not math.isfinite(loss):
-                raise CheckError(
-                    f"the loss became {loss} in step {done} of {steps}, so nothing was kept; train with a smaller "
-                    f"learning_rate than {settings.learning_rate:g}, or look for labels and values far from the rest."
-                )
+                raise _diverged(f"the loss became {loss} in step {done} of {steps}", settings)
             losses.append(loss)
             progress(f"training, epoch {epoch + 1} of {settings.epochs}, loss {loss:.4f}", done / steps)
         history.append(float(np.mean(losses)))
+    if not all(np.isfinite(variable.numpy()).all() for variable in variables):
+        raise _diverged("the last step made weights that are not finite", settings)
     held.check()
     return tuple(history)
+
+
+def _diverged(what: str, settings: Settings) -> CheckError:
+    return CheckError(
+        f"{what}, so nothing was kept; train with a smaller learning_rate than {settings.learning_rate:g}, or look for "
+        "labels and values far from the rest."
+    )
 
 
 def _schedule(rate: float, steps: int) -> Any:
