@@ -1,7 +1,7 @@
 # make demo    make .venv, install the locked versions, show the whole story on a bundled model
 # make test    the same installation, then every check and test
 # make zoo     every model family through every column, written to docs/zoo.md (an hour)
-# make full-set | words | speed | weight-only | aa | export-cost | train-demo | train-words   the measurements under
+# make full-set | qat | words | speed | weight-only | aa | export-cost | train-demo | train-words   the measurements under
 #              benchmarks/, written to benchmarks/results; each exits 1 where one of its bars is missed. make measure runs all but
 #              the last two.
 # make install only the installation;  make wheel  a wheel in dist/;  make clean  remove what make made
@@ -29,7 +29,7 @@ MADE := $(VENV)/.made
 LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
-.PHONY: help demo test install lint wheel clean zoo measure full-set words speed weight-only aa export-cost train-demo train-words
+.PHONY: help demo test install lint wheel clean zoo measure full-set qat words speed weight-only aa export-cost train-demo train-words
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -50,10 +50,13 @@ lint: install
 zoo: install
 	$(BIN)/python -m slimedge.benchmarks.zoo
 
-measure: full-set words speed weight-only aa export-cost
+measure: full-set qat words speed weight-only aa export-cost
 
 full-set: install
 	$(BIN)/python -m slimedge.benchmarks.full_set
+
+qat: install
+	$(BIN)/python -m slimedge.benchmarks.qat
 
 words: install
 	$(BIN)/python -m slimedge.benchmarks.words_accuracy

@@ -14,6 +14,7 @@ from slimedge.artifact import Artifact
 from slimedge.benchmarks.accuracy import Score, score
 from slimedge.comparison import LayerSqnr
 from slimedge.errors import InputError
+from slimedge.lineage import quantization_of
 from slimedge.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def quantize_file(
     methods: Sequence[str] = (),
     granularity: str = "per_channel",
     block_size: int | None = None,
+    qat_epochs: int = 0,
     split: Mapping[str, Any] | None = None,
     checks: Checks = "strict",
     trust: bool = False,
@@ -76,6 +78,8 @@ def quantize_file(
         methods: likewise.
         granularity: likewise.
         block_size: likewise.
+        qat_epochs: passes over what calibration and evaluation leave, by `slimedge.compress.training.train`: on
+            labels where there are some; 0 to leave the quantized model untrained.
         split: arguments of `Data.split`.
         checks: of `Data.bind`.
         trust: whether an `.h5` may be opened.
@@ -89,6 +93,7 @@ def quantize_file(
     """
     from slimedge.canonical import canonical
     from slimedge.compress.quantization import quantize
+    from slimedge.compress.training import train
     from slimedge.keras_file import input_specs, load_model, output_specs, save_model
     from slimedge.preprocessing import starts_with_preprocessing
 
@@ -101,6 +106,13 @@ def quantize_file(
         input_specs(network), preprocessing=starts_with_preprocessing(network), checks=checks, outputs=outputs
     )
     parts = bound.split(**(split or {}))
+    if qat_epochs < 0:
+        raise InputError(f"{qat_epochs} epochs of training are not possible; give a whole number from 0.")
+    if qat_epochs and not len(parts.training):
+        raise InputError(
+            "calibration and evaluation leave no example to train on; give more data, or ask for fewer with "
+            "--calibration and --samples."
+        )
     total = len(parts.calibration)
     progress("calibrating", 0.0)
     quantized = quantize(
@@ -114,6 +126,16 @@ def quantize_file(
         block_size=block_size,
         progress=lambda done: progress("calibrating", done / total),
     )
+    if qat_epochs:
+        quantized = train(
+            quantized,
+            parts.training,
+            epochs=qat_epochs,
+            loss="labels" if parts.training.labels_for(outputs) else None,
+            teacher=network,
+            seed=(split or {}).get("seed", 0),
+            progress=progress,
+        )
     artifact = save_model(quantized, out)
     labels = parts.evaluation.labels_for(outputs)
     name = next(iter(labels), outputs[0].name)
@@ -121,7 +143,7 @@ def quantize_file(
     before = _outputs(network, parts.evaluation, position, "scoring the float model", progress)
     after = _outputs(quantized, parts.evaluation, position, "scoring the quantized model", progress)
     truth = labels.get(name)
-    settings = artifact.lineage[-1].settings
+    settings = quantization_of(artifact.lineage) or {}
     return Quantized(
         artifact=artifact,
         integer_layers=tuple(settings.get("rounded_layers") or _integer_layers(quantized)),

@@ -21,7 +21,7 @@ from slimedge import lineage as lineages
 from slimedge.artifact import Artifact, Step
 from slimedge.artifact_file import read_artifact
 from slimedge.benchmarks import statistics, words
-from slimedge.benchmarks.bundled import MODELS, full_set, probabilities, show, write_result
+from slimedge.benchmarks.bundled import first_output, full_set, show, write_result
 from slimedge.benchmarks.demo import FOLDER, WORDS_MODEL
 from slimedge.benchmarks.latency import SETTINGS, Settings, measure_latency
 from slimedge.comparison import Speedup
@@ -31,6 +31,7 @@ from slimedge.runtime.targets import target_for
 if TYPE_CHECKING:
     import keras
 
+NETS = ("resnet8", "depthwise_separable")
 FORMATS = ("onnx", "tflite")
 # Scheme and block size of each form of the weights.
 FORMS: Mapping[str, tuple[str | None, int | None]] = {
@@ -117,7 +118,7 @@ def measure(name: str, data: Data, folder: Path, settings: Settings) -> Found:
     test = data.bind(first.inputs).split().evaluation
 
     def accuracy_of(artifact: Artifact) -> float:
-        return float(np.mean(probabilities(artifact, test).argmax(axis=1) == test.labels))
+        return float(np.mean(first_output(artifact, test).argmax(axis=1) == test.labels))
 
     inputs, _ = test.take(1).arrays()
     entries = [(" ".join(key), artifact, target_for(artifact)) for key, artifact in files.items()]
@@ -174,7 +175,7 @@ def main() -> int:
     parser.add_argument("--effort", choices=list(SETTINGS), default="quick")
     given = parser.parse_args()
     pictures = full_set()
-    nets = dict.fromkeys(MODELS, pictures) | {Path(WORDS_MODEL).stem: words.load()}
+    nets = dict.fromkeys(NETS, pictures) | {Path(WORDS_MODEL).stem: words.load()}
     found = []
     for name, data in nets.items():
         with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:

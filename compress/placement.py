@@ -29,12 +29,13 @@ class Placement:
 
 
 @dataclass(slots=True)
-class _Groups:
+class Groups:
     """Union-find over values."""
 
     parent: dict[Value, Value] = field(default_factory=dict)
 
     def find(self, value: Value) -> Value:
+        """Give the value that stands for the group of this one."""
         self.parent.setdefault(value, value)
         while self.parent[value] is not value:
             self.parent[value] = self.parent[self.parent[value]]
@@ -42,6 +43,7 @@ class _Groups:
         return value
 
     def join(self, first: Value, second: Value) -> None:
+        """Make one group of two."""
         self.parent[self.find(first)] = self.find(second)
 
 
@@ -96,7 +98,7 @@ def joined_to_integers(graph: Graph, roles: Mapping[Node, Role]) -> set[Node]:
 
 def _group(graph: Graph, roles: Mapping[Node, Role], left_float: Mapping[str, str]) -> Placement:
     consumers, producers = graph.consumers(), graph.producers()
-    groups = _Groups()
+    groups = Groups()
     fixed: dict[Value, tuple[float, float]] = {}
     joined = _joined_caps(graph, roles)
     requantized: list[tuple[Node, Value]] = []

@@ -145,12 +145,11 @@ def grid_of_range(low: float, high: float, bits: int) -> Grid:
         >>> grid_of_range(-1.0, 4.0, 8)
         Grid(low=-1.0, high=4.0, scale=0.0196078431372549, bits=8)
     """
-    from slimedge.fake_quant import affine_grid
+    from slimedge.fake_quant import aligned_range
 
     if not low <= high:
         raise InputError(
             "calibration saw no finite value in one of the tensors; check the calibration data and the "
             "float model's outputs for NaN."
         )
-    scale, zero_point = affine_grid(low, high, bits)
-    return Grid(-zero_point * scale, (2**bits - 1 - zero_point) * scale, scale, bits)
+    return Grid(*aligned_range(low, high, bits), bits)

@@ -126,9 +126,7 @@ def quantize(
         raise InputError(f"granularity is '{granularity}'; it can be {' or '.join(GRANULARITIES)}.")
     _check_blocks(scheme, block_size)
     model = canonical(model)
-    if quantization_of(lineage_of(model)) or any(
-        type(layer).__name__ == "FakeQuant" for layer in model._flatten_layers()
-    ):
+    if is_quantized(model):
         raise InputError(f"model '{model.name}' is quantized already; quantize the float model instead.")
     known = {layer.name for layer in model._flatten_layers(include_self=False)}
     unknown = sorted(set(exclude) - known)
@@ -162,6 +160,13 @@ def _check_blocks(scheme: str, block_size: int | None) -> None:
             f"the block size is {block_size}; it can be {SMALLEST_BLOCK} or more, 32 is usual: the scales of smaller "
             "blocks take more bytes than four bits save."
         )
+
+
+def is_quantized(model: keras.Model) -> bool:
+    """Tell whether a model has fake-quants, or a lineage with a quantization in it."""
+    return bool(quantization_of(lineage_of(model))) or any(
+        type(layer).__name__ == "FakeQuant" for layer in model._flatten_layers()
+    )
 
 
 def _with_nested(model: keras.Model, names: Collection[str]) -> frozenset[str]:

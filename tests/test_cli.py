@@ -307,6 +307,29 @@ def test_a_model_goes_all_the_way(tmp_path, monkeypatch, hurried, capsys):
     assert "SQNR by layer" in Path("report.html").read_text()
 
 
+def test_a_quantized_model_is_trained_on_what_is_left_of_the_data(tmp_path, monkeypatch, capsys):
+    import small_models
+
+    monkeypatch.chdir(tmp_path)
+    network = small_models.MODELS["dense_chain"]()
+    network.save("float.keras")
+    np.savez("data.npz", **small_models.examples(network, count=200))
+    command = ["quantize", "float.keras", "--data", "data.npz", "-o", "int8.keras", "--json", "done.json"]
+
+    assert run([*command, "--qat-epochs", "2"]) == 0
+    out, _ = told(capsys)
+    assert "ranges by minmax over 80 examples\ntrained on 80 examples, 2 epochs, by distillation" in out
+    document = json.loads(Path("done.json").read_text())
+    assert document["scheme"] == "static_wi8_ai8"
+    assert [step["name"] for step in document["artifact"]["lineage"]] == ["quantize", "train"]
+    assert document["after"]["sqnr_db"] > 20
+
+    assert run([*command, "--qat-epochs", "-1"]) == 2
+    assert "-1 epochs of training are not possible" in told(capsys)[1]
+    assert run([*command, "--qat-epochs", "1", "--calibration", "100", "--samples", "100"]) == 2
+    assert "leave no example to train on" in told(capsys)[1]
+
+
 def test_a_model_is_not_quantized_onto_itself(tmp_path, monkeypatch, capsys):
     import small_models
 

@@ -277,6 +277,33 @@ def of(counts):
     return f"{counts[0]} of {counts[1]}"
 
 
+def qat(found):
+    names = list(dict.fromkeys(run["model"] for run in found["runs"]))
+
+    def row(what, bits, value):
+        chosen = {
+            name: [value(run) for run in found["runs"] if (run["model"], run["weight_bits"]) == (name, bits)]
+            for name in names
+        }
+        return (
+            what,
+            *(
+                f"{percent(sum(found) / len(found))} ({len(found)})" if found else "–"
+                for found in chosen.values()
+            ),
+        )
+
+    return table(
+        "accuracy on all of Fashion-MNIST's test images, mean (of so many seeds) ([qat.json]"
+        "(benchmarks/results/qat.json))",
+        [NETS[name] for name in names],
+        row("float", 8, lambda run: run["float_accuracy"]),
+        row("int8, post-training", 8, lambda run: run["post_training_accuracy"]),
+        row("int8, trained for one epoch", 8, lambda run: run["trained_accuracy"]),
+        row("4-bit weights, trained for one epoch", 4, lambda run: run["trained_accuracy"]),
+    )
+
+
 def words(found):
     def row(what, values, form):
         return (what, *(form(values[kind]) for kind in ("onnx", "tflite")))
@@ -453,7 +480,7 @@ def aa(found):
 
 TABLES = {
     table.__name__: table
-    for table in (full_set, words, weight_only, zoo, speed, export_cost, train_demo, train_words, aa)
+    for table in (full_set, qat, words, weight_only, zoo, speed, export_cost, train_demo, train_words, aa)
 }
 
 

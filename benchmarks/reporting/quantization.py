@@ -13,6 +13,7 @@ from slimedge.benchmarks.quantizing import Quantized
 from slimedge.benchmarks.reporting import figures
 from slimedge.benchmarks.reporting.artifact import as_dict
 from slimedge.benchmarks.reporting.printing import put
+from slimedge.lineage import quantization_of
 from slimedge.weight_rounding import WEIGHT_ONLY_BITS
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def show(done: Quantized, console: Console) -> None:
 
 def lines(done: Quantized) -> list[str]:
     """Give the same as lines of text."""
-    settings = done.artifact.lineage[-1].settings
+    settings = quantization_of(done.artifact.lineage) or {}
     text = [f"note: {notice}" for notice in done.notices]
     if "chosen_because" in settings:
         text.append(f"scheme {settings['scheme']}: {settings['chosen_because']}")
@@ -44,6 +45,12 @@ def lines(done: Quantized) -> list[str]:
         f"  {name} has a scale for each channel: {reason}"
         for name, reason in settings.get("layers_without_blocks", {}).items()
     ]
+    text += [
+        f"trained on {step.settings['training_examples']:,} examples, {_count(step.settings['epochs'], 'epoch')}, by "
+        f"{step.settings['loss']}"
+        for step in done.artifact.lineage
+        if step.name == "train"
+    ]
     if done.float_layers:
         text.append(f"{_count(len(done.float_layers), 'layer')} stayed float:")
         text += [f"  {name}: {reason}" for name, reason in done.float_layers.items()]
@@ -58,10 +65,11 @@ def lines(done: Quantized) -> list[str]:
 
 def as_json(done: Quantized) -> str:
     """Write the same as JSON."""
+    settings = quantization_of(done.artifact.lineage) or {}
     document = {
         "artifact": as_dict(done.artifact),
-        "scheme": done.artifact.lineage[-1].settings["scheme"],
-        "chosen_because": done.artifact.lineage[-1].settings.get("chosen_because"),
+        "scheme": settings["scheme"],
+        "chosen_because": settings.get("chosen_because"),
         "integer_layers": list(done.integer_layers),
         "float_layers": dict(done.float_layers),
         "layer_sqnr": [asdict(layer) for layer in done.layer_sqnr],

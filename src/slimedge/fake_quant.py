@@ -67,6 +67,17 @@ def affine_grid(low: float, high: float, bits: int = 8) -> tuple[float, int]:
     return scale, int(np.clip(round(-low / scale), 0, levels))
 
 
+def aligned_range(low: float, high: float, bits: int = 8) -> tuple[float, float, float]:
+    """Give low, high and scale of the grid that `affine_grid` finds, so that both ends are points of it.
+
+    Example:
+        >>> aligned_range(-32.125, 31.625)
+        (-32.0, 31.75, 0.25)
+    """
+    scale, zero_point = affine_grid(low, high, bits)
+    return -zero_point * scale, (2**bits - 1 - zero_point) * scale, scale
+
+
 @keras.saving.register_keras_serializable(package="slimedge")
 class FakeQuant(keras.layers.Layer):
     """Round an activation to 2^bits levels between `low` and `high`, per tensor.

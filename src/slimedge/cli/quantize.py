@@ -64,6 +64,15 @@ def quantize(
         str | None,
         typer.Option("--calibration", metavar="N|SHARE", help="Examples to find ranges on; by default 512."),
     ] = None,
+    qat_epochs: Annotated[
+        int,
+        typer.Option(
+            "--qat-epochs",
+            metavar="N",
+            help="Train the quantized graph for so many passes over the rest of the data: on its labels, or towards "
+            "the float model's outputs where it has none. 0: do not train.",
+        ),
+    ] = 0,
     evaluation: options.Evaluation = None,
     seed: options.Seed = 0,
     labels: options.Labels = None,
@@ -78,7 +87,8 @@ def quantize(
 ) -> None:
     """Quantize a trained model to integers.
 
-    Done after training, on examples that show the ranges of its values; the result is an ordinary Keras model.
+    Done after training, on examples that show the ranges of its values; with --qat-epochs, trained further with its
+    rounding. The result is an ordinary Keras model.
     """
     output = Output(to_json, quiet)
     options.check_output(out, "--output", ending=".keras")
@@ -104,6 +114,7 @@ def quantize(
             methods=tuple(method or ()),
             granularity=granularity,
             block_size=block_size,
+            qat_epochs=qat_epochs,
             split=split,
             checks="types" if no_range_checks else "strict",
             trust=trust,
