@@ -54,6 +54,7 @@ def quantize_file(
     *,
     scheme: str = "auto",
     observer: str = "minmax",
+    observers: Mapping[str, str] | None = None,
     exclude: Collection[str] = (),
     split: Mapping[str, Any] | None = None,
     checks: Checks = "strict",
@@ -68,6 +69,7 @@ def quantize_file(
         out: the `.keras` file to write.
         scheme: see `slimedge.compress.quantization.quantize`.
         observer: likewise.
+        observers: likewise.
         exclude: likewise.
         split: arguments of `Data.split`.
         checks: of `Data.bind`.
@@ -101,6 +103,7 @@ def quantize_file(
         parts.calibration,
         scheme=scheme,
         observer=observer,
+        observers=observers,
         exclude=exclude,
         progress=lambda done: progress("calibrating", done / total),
     )

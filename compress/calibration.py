@@ -7,12 +7,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slimedge.compress.observers import Observer, maker
+from slimedge.compress.observers import maker
 from slimedge.compress.observers.assigning import assigned
 from slimedge.compress.placement import Placement
 from slimedge.depth import any_depth
@@ -125,7 +126,7 @@ class Watch:
         self._inputs = {index: graph.inputs.index(v) for index, v in enumerate(values) if v in graph.inputs}
         self._count = len(values)
         self.batch_size = _batch_size(values)
-        self._model: Any = None
+        self._call: Callable[[Any], Any] | None = None
         if tied:
             probe = replace(
                 graph,
@@ -136,16 +137,15 @@ class Watch:
             )
             model = to_model(probe.with_nodes(probe.nodes), kept=False)
             with any_depth():
-                self._model = keras.Model(model.inputs, model.outputs)
-            if compiled:
-                self._model = _compiled(self._model, graph)
+                model = keras.Model(model.inputs, model.outputs)
+            self._call = _compiled(model, graph) if compiled else partial(model, training=False)
 
     def run(self, batch: Batch) -> list[NDArray[np.float32]]:
         """Give the arrays of the watched values for one batch of inputs by name."""
         import keras
 
         feeds = [np.asarray(batch[name]) for name in self.names]
-        made = [] if self._model is None else self._model(feeds, training=False)
+        made = [] if self._call is None else self._call(feeds)
         given = iter(keras.tree.flatten(made))  # one output comes without its list
         return [
             feeds[self._inputs[index]] if index in self._inputs else np.asarray(next(given))
@@ -153,7 +153,7 @@ class Watch:
         ]
 
 
-def _compiled(model: Any, graph: Graph) -> Callable[..., Any]:
+def _compiled(model: Any, graph: Graph) -> Callable[[Any], Any]:
     """Give a model as a TensorFlow function of any batch size, so that a shorter last batch needs no other one."""
     import tensorflow as tf
 
@@ -162,11 +162,10 @@ def _compiled(model: Any, graph: Graph) -> Callable[..., Any]:
         for index, value in enumerate(graph.inputs)
     ]
 
-    @tf.function(input_signature=[signature], autograph=False)  # type: ignore[untyped-decorator,unused-ignore]
-    def run(inputs: Any) -> Any:
-        return model(inputs, training=False)
-
-    return lambda feeds, *, training: run(feeds)  # noqa: ARG005 - called as a model is
+    run: Callable[[Any], Any] = tf.function(
+        partial(model, training=False), input_signature=[signature], autograph=False
+    )
+    return run
 
 
 def signal_to_noise(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slimedge.canonical import canonical
-from slimedge.compress.observers import OBSERVERS
+from slimedge.compress.observers import maker
 from slimedge.compress.settings import Settings
 from slimedge.errors import InputError
 from slimedge.keras_file import input_specs
@@ -37,17 +37,26 @@ class Quantize:
 
     Args:
         scheme: a name in `SCHEMES`.
-        observer: a name in `slimedge.compress.observers.OBSERVERS`.
+        observer: as of `quantize`.
+        observers: likewise.
         exclude: names of layers that stay float.
     """
 
     scheme: str = "auto"
     observer: str = "minmax"
+    observers: Mapping[str, str] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
 
     def __call__(self, model: keras.Model, data: Data, /) -> keras.Model:
         """Quantize a model; see `quantize`."""
-        return quantize(model, data, scheme=self.scheme, observer=self.observer, exclude=self.exclude)
+        return quantize(
+            model,
+            data,
+            scheme=self.scheme,
+            observer=self.observer,
+            observers=self.observers,
+            exclude=self.exclude,
+        )
 
 
 def quantize(
@@ -56,6 +65,7 @@ def quantize(
     *,
     scheme: str = "auto",
     observer: str = "minmax",
+    observers: Mapping[str, str] | None = None,
     exclude: Collection[str] = (),
     progress: Callable[[int], None] | None = None,
 ) -> keras.Model:
@@ -75,7 +85,10 @@ def quantize(
             computes in half precision or with channels first is quantized in float32 and with channels last.
         data: calibration examples, bound to the model's inputs or bindable to them; all are used.
         scheme: a name in `SCHEMES`.
-        observer: how ranges are found: `minmax`, `moving_average` or `percentile`.
+        observer: how ranges are found: `minmax`, `moving_average`, `percentile`, `entropy` or `mse`, with a setting
+            as in `percentile:99.9`.
+        observers: likewise for single tensors, by pattern (`{"conv_*": "mse"}`) of the name of the layer that makes
+            the tensor, or of the model input that it is; the first one that fits counts.
         exclude: names of layers that stay float; that of a nested model stands for all in it.
         progress: told the number of examples after each calibration batch.
 
@@ -83,12 +96,13 @@ def quantize(
         An ordinary Keras 3 model with the same inputs, outputs and names.
 
     Raises:
-        InputError: no such scheme, observer or layer; data that does not fit; a model without a
+        InputError: no such scheme, observer, tensor or layer; data that does not fit; a model without a
             functional graph, without a layer that can be quantized, or quantized before.
         CheckError: a layer that computes something else when it is made again from its config and weights.
     """
     method = SCHEMES[scheme]
-    OBSERVERS.check(observer)
+    for name in (observer, *(observers or {}).values()):
+        maker(name)
     model = canonical(model)
     if quantization_of(lineage_of(model)) or any(
         type(layer).__name__ == "FakeQuant" for layer in model._flatten_layers()
@@ -106,8 +120,19 @@ def quantize(
         if data.is_bound
         else data.bind(input_specs(model), preprocessing=starts_with_preprocessing(model))
     )
-    settings = Settings(observer, _with_nested(model, exclude), progress)
+    settings = Settings(
+        observer=observer,
+        observers=dict(observers or {}),
+        exclude=_with_nested(model, exclude),
+        progress=progress,
+    )
     quantized: keras.Model = method(model, bound, settings)
+    used = lineage_of(quantized)[-1].settings
+    if observers and "observer" not in used:
+        raise InputError(
+            f"{used['scheme']} calibrates no tensor of model '{model.name}', so the observers by pattern have no use; "
+            "leave them out, or take scheme static_wi8_ai8."
+        )
     return quantized
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,11 +11,13 @@ class Settings:
     """Arguments of `slimedge.compress.quantization.quantize`, checked; a scheme takes of them what it has.
 
     Attributes:
-        observer: a name in `slimedge.compress.observers.OBSERVERS`.
+        observer: a name in `slimedge.compress.observers.OBSERVERS`, with its setting where it has one.
+        observers: likewise, by pattern of the names of tensors, first one first.
         exclude: names of layers that stay float, those inside of nested models included.
         progress: told the number of examples after each calibration batch.
     """
 
     observer: str = "minmax"
+    observers: Mapping[str, str] = field(default_factory=dict)
     exclude: frozenset[str] = frozenset()
     progress: Callable[[int], None] | None = None

@@ -49,13 +49,21 @@ def static_wi8_ai8(model: keras.Model, data: Data, settings: Settings) -> keras.
             f"no layer of model '{model.name}' can be quantized to static int8 ({reasons or 'it has no kernels'}); "
             "nothing was changed."
         )
-    ranges = calibrate(graph, placement, data, observer=settings.observer, progress=settings.progress)
+    ranges = calibrate(
+        graph,
+        placement,
+        data,
+        observer=settings.observer,
+        observers=settings.observers,
+        progress=settings.progress,
+    )
     quantized = to_model(insert(graph, placement, ranges))
     step = Step(
         "quantize",
         {
             "scheme": "static_wi8_ai8",
             "observer": settings.observer,
+            "observers": dict(settings.observers),
             "calibration_examples": len(data),
             "calibration_data": data.fingerprint,
             "folded": list(folded),

@@ -73,10 +73,10 @@ def maker(given: str) -> Callable[[int], Observer]:
         Percentile(bits=8, percentile=99.9)
     """
     name, colon, text = given.partition(":")
-    kind = OBSERVERS[name]
+    kind: Callable[..., Observer] = OBSERVERS[name]
     if not colon:
-        return lambda bits: kind(bits)
-    value = _number(name, text, kind.setting)
+        return kind
+    value = _number(name, text, OBSERVERS[name].setting)
     return lambda bits: kind(bits, value)
 
 

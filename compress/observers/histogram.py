@@ -18,15 +18,9 @@ PIECE = 1 << 17
 
 # float32: 23 bits of fraction, of which the upper ten number the bin in its octave.
 _SHIFT = 23 - 10
-# A bin's number on its side, 1 … SIDE_BINS, or 0 for zero, and at bit 15 the side.
-_SIGN = 15
-_NUMBER = np.uint64((1 << 16) - 1)
-# The bits of the largest float32 below the smallest bin, with the lowest ones cleared: number 0.
-_BELOW = np.int32((int(np.float32(2.0**-OCTAVES).view(np.int32)) >> _SHIFT) - 1 << _SHIFT)
-_HALF = 32
-_BOTH = (1 << _HALF) + 1  # writes a constant into both halves of a word
-_BASES = np.uint64(int(_BELOW) * _BOTH)
-_SIGNS = np.uint64((1 << 31) * _BOTH)
+_MAGNITUDE = np.int32(2**31 - 1)
+# The bits of the largest float32 below the smallest bin, with the lowest ones cleared: the bin of what counts as 0.
+_BELOW = np.int32(((int(np.float32(2.0**-OCTAVES).view(np.int32)) >> _SHIFT) - 1) << _SHIFT)
 _SMALLEST_EXPONENT = -100  # 2^100 and 2^-128 are float32 numbers
 
 
@@ -53,6 +47,11 @@ class Bins:
     def total(self) -> int:
         """How many values there are."""
         return int(self.counts.sum())
+
+    def without_zero(self) -> Bins:
+        """Give the other bins than that of zero."""
+        kept = self.lower < self.upper
+        return Bins(self.lower[kept], self.upper[kept], self.counts[kept])
 
 
 class Histogram:
@@ -85,10 +84,6 @@ class Histogram:
         self.low, self.high = min(self.low, low), max(self.high, high)
         self._make_room(max(-low, high))
         values = np.ascontiguousarray(batch, np.float32).reshape(-1)
-        if values.size % 2:
-            self._count(np.append(values[-1:], np.float32(0)), signed=low < 0)
-            self._zeros -= 1
-            values = values[:-1]
         for start in range(0, values.size, PIECE):
             self._count(values[start : start + PIECE], signed=low < 0)
 
@@ -107,50 +102,51 @@ class Histogram:
                 side[-lost:] = 0
 
     def _count(self, values: NDArray[np.float32], *, signed: bool) -> None:
-        """Count an even number of values.
+        """Count values, none of them beyond the highest octave.
 
-        The upper bits of a float32 are its octave and its place in it, so they number its bin. Two of them are worked
-        on in each 64-bit word, which is the type that `np.bincount` takes.
+        The upper bits of a positive float32 are its octave and its place in it: they number its bin.
         """
         scaled = values * np.float32(2.0**-self._exponent)
-        sign = scaled.view(np.uint64) & _SIGNS if signed else None
-        if sign is not None:
-            np.abs(scaled, out=scaled)
-        # Positive floats are in the order of their bits, and integers compare faster: they have no NaN.
-        bits = scaled.view(np.int32)
-        np.maximum(bits, _BELOW, out=bits)
-        words = scaled.view(np.uint64)
-        words -= _BASES
-        if sign is not None:
-            words |= sign >> np.uint64(31 - _SIGN - _SHIFT)
-        numbers = np.empty(values.size, np.int64)
-        upper, lower = numbers.view(np.uint64).reshape(2, -1)
-        np.right_shift(words, _HALF + _SHIFT, out=upper)
-        np.right_shift(words, _SHIFT, out=lower)
-        lower &= _NUMBER
+        numbers = scaled.view(np.int32)
+        if signed:
+            sides = numbers < 0
+            numbers &= _MAGNITUDE
+        # Positive floats are in the order of their bits, and integers compare faster.
+        np.maximum(numbers, _BELOW, out=numbers)
+        numbers -= _BELOW
+        numbers >>= _SHIFT
+        if signed:
+            numbers += sides * np.int32(1 + SIDE_BINS)
         counts = np.bincount(numbers)
-        for at, side in ((0, 0), (1 << _SIGN, 1)):
-            found = counts[at : at + 1 + SIDE_BINS]
-            if found.any():
+        for side, found in enumerate((counts[: 1 + SIDE_BINS], counts[1 + SIDE_BINS :])):
+            if found.size:
                 self._zeros += int(found[0])
-                if self._sides[side] is None:
-                    self._sides[side] = np.zeros(SIDE_BINS, np.int64)
-                self._sides[side][: found.size - 1] += found[1:]
+                self._side(side)[: found.size - 1] += found[1:]
 
-    def bins(self) -> Bins:
-        """Give the bins that hold something."""
-        steps = 1 + np.arange(OCTAVE_BINS) / OCTAVE_BINS
-        edges = np.concatenate([*(steps * 2.0**-octave for octave in range(OCTAVES, 0, -1)), [1.0]])
-        edges = np.ldexp(edges, self._exponent)
-        positive, negative = (self._side(sign) for sign in (0, 1))
+    def _side(self, sign: int) -> NDArray[np.int64]:
+        """The counts of one sign, made when its first value comes."""
+        side = self._sides[sign]
+        if side is None:
+            side = self._sides[sign] = np.zeros(SIDE_BINS, np.int64)
+        return side
+
+    def bins(self, merged: int = 1) -> Bins:
+        """Give the bins that hold something.
+
+        Args:
+            merged: neighbours that are made one bin, a power of two up to the bins of an octave.
+        """
+        steps = 1 + np.arange(0, OCTAVE_BINS, merged) / OCTAVE_BINS
+        octaves = [steps * 2.0**-octave for octave in range(OCTAVES, 0, -1)]
+        edges = np.ldexp(np.concatenate([*octaves, [1.0]]), self._exponent)
+        nothing = np.zeros(SIDE_BINS, np.int64)
+        positive, negative = (
+            (nothing if side is None else side).reshape(-1, merged).sum(axis=1) for side in self._sides
+        )
         above, below = np.flatnonzero(positive), np.flatnonzero(negative)[::-1]
-        zero = [0.0] if self._zeros else []
+        zero = [0] if self._zeros else []
         return Bins(
             np.concatenate([-edges[below + 1], zero, edges[above]]),
             np.concatenate([-edges[below], zero, edges[above + 1]]),
             np.concatenate([negative[below], [self._zeros] * len(zero), positive[above]]).astype(np.int64),
         )
-
-    def _side(self, sign: int) -> NDArray[np.int64]:
-        side = self._sides[sign]
-        return np.zeros(SIDE_BINS, np.int64) if side is None else side

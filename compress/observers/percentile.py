@@ -43,9 +43,9 @@ class Percentile:
     def range(self) -> tuple[float, float]:
         """Give the range."""
         bins, low, high = self._histogram.bins(), self._histogram.low, self._histogram.high
-        total = bins.total
-        if total == 0:
+        if not low < high:
             return low, high
+        total = bins.total
         cut = total * (1 - self.percentile / 100) / 2
         below = np.cumsum(bins.counts)
         first = min(int(np.searchsorted(below, cut, side="right")), len(below) - 1)

@@ -28,11 +28,14 @@ def quantize(
         ),
     ] = "auto",
     observer: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            "--observer", metavar="OBSERVER", help="How ranges are found: minmax, moving_average, percentile."
+            "--observer",
+            metavar="[PATTERN=]OBSERVER",
+            help="How ranges are found: minmax (the default), moving_average, percentile, entropy, mse; with a "
+            "setting, as percentile:99.9; with PATTERN= only those of tensors of such names. May be repeated.",
         ),
-    ] = "minmax",
+    ] = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option("--exclude", metavar="LAYER", help="Layer that stays float; may be repeated."),
@@ -64,6 +67,7 @@ def quantize(
         "calibration": options.amount(calibration, "--calibration"),
         "evaluation": options.amount(evaluation, "--samples"),
     }
+    everywhere, by_pattern = options.observers(observer or ())
     from slimedge.benchmarks.quantizing import quantize_file
     from slimedge.benchmarks.reporting import quantization
 
@@ -76,7 +80,8 @@ def quantize(
             loaded,
             out,
             scheme=scheme,
-            observer=observer,
+            observer=everywhere,
+            observers=by_pattern,
             exclude=tuple(exclude or ()),
             split=split,
             checks="types" if no_range_checks else "strict",
