@@ -29,6 +29,8 @@ ACTIVATION_BUDGET_BYTES = 128 * 2**20
 LARGEST_BATCH = 64
 # A graph is compiled where it runs on more batches: that costs more than a few batches save.
 EAGER_BATCHES = 32
+# Values looked at together.
+PIECE = 1 << 16
 # Taken for a height, width or length that the model leaves open.
 OPEN_SIZE = 256
 
@@ -76,9 +78,10 @@ def calibrate(
         seen = Watch(graph, watched, compiled=True)
 
     def observe(group: int, arrays: Sequence[NDArray[np.float32]]) -> None:
-        for index, array in zip(members[group], arrays, strict=True):
-            _check_finite(graph, watched[index], array)
-        seers[group].update(_joined(arrays))
+        for pieces in _pieces(arrays):
+            for index, piece in zip(members[group], pieces, strict=True):
+                _check_finite(graph, watched[index], piece)
+            seers[group].update(_joined(pieces))
 
     # TensorFlow and numpy compute without Python's lock, so one batch is observed while the next one is computed.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -101,11 +104,21 @@ def _finish(observing: Iterable[Future[None]]) -> None:
         future.result()
 
 
+def _pieces(arrays: Sequence[NDArray[np.float32]]) -> Iterator[list[NDArray[np.float32]]]:
+    """Cut tensors into some examples at a time, so that a processor's cache keeps them while they are looked at."""
+    rows = len(arrays[0])
+    step = max(1, PIECE * rows // max(1, sum(array.size for array in arrays)))
+    if any(len(array) != rows for array in arrays):
+        step = rows
+    for start in range(0, rows, step):
+        yield [array[start : start + step] for array in arrays]
+
+
 def _joined(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Put the tensors that share a range beside each other, example by example."""
     if len(arrays) == 1:
         return arrays[0]
-    rows = len(arrays[0]) if all(array.size % len(arrays[0]) == 0 for array in arrays) else 1
+    rows = len(arrays[0]) if len({len(array) for array in arrays}) == 1 else 1
     return np.concatenate([array.reshape(rows, -1) for array in arrays], axis=1)
 
 

@@ -47,10 +47,10 @@ class Entropy:
     def range(self) -> tuple[float, float]:
         """Give the range."""
         low, high = self._histogram.low, self._histogram.high
-        if not low < high:
+        bins = self._histogram.bins().without_zero()
+        if not low < high or not bins.total:
             return low, high
         merged = 1
-        bins = self._histogram.bins().without_zero()
         while merged < OCTAVE_BINS and bins.total < LEAST_AVERAGE * len(bins.counts):
             merged *= 2
             bins = self._histogram.bins(merged).without_zero()

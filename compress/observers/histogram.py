@@ -80,12 +80,13 @@ class Histogram:
 
     def update(self, batch: NDArray[Any]) -> None:
         """Count one more batch (any shape, float32, finite, not empty)."""
-        low, high = float(batch.min()), float(batch.max())
-        self.low, self.high = min(self.low, low), max(self.high, high)
-        self._make_room(max(-low, high))
         values = np.ascontiguousarray(batch, np.float32).reshape(-1)
         for start in range(0, values.size, PIECE):
-            self._count(values[start : start + PIECE], signed=low < 0)
+            piece = values[start : start + PIECE]
+            low, high = float(piece.min()), float(piece.max())
+            self.low, self.high = min(self.low, low), max(self.high, high)
+            self._make_room(max(-low, high))
+            self._count(piece, signed=low < 0)
 
     def _make_room(self, largest: float) -> None:
         """Raise the highest octave to that of `largest`; what the lowest octaves held becomes zero."""
