@@ -34,7 +34,7 @@ OBSERVERS = ("minmax", "percentile", "entropy")
 JUDGED = ("percentile", "entropy")
 LARGEST_GROWTH_BYTES = 150_000_000
 LARGEST_RATIO = 1.5
-PASS, EAGER = "plain pass", "plain pass, not compiled"
+PASS = "plain pass"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +80,16 @@ def run_in_turns(name: str, rounds: int) -> dict[str, Any]:
     graph, placement, data = opened(name, MANY)
     watched = [value for value, group in placement.groups.items() if group not in placement.fixed]
 
-    def plain(*, compiled: bool) -> None:
-        watch = Watch(graph, watched, compiled=compiled)
+    def plain() -> None:
+        watch = Watch(graph, watched, compiled=True)
         for batch, _ in data.batches(watch.batch_size):
             watch.run(batch)
 
     def with_observer(observer: str) -> Callable[[], object]:
         return lambda: calibrate(graph, placement, data, observer=observer)
 
-    turns: dict[str, Callable[[], object]] = {
-        PASS: lambda: plain(compiled=True),
-        **{observer: with_observer(observer) for observer in OBSERVERS},
-        EAGER: lambda: plain(compiled=False),
-    }
+    turns: dict[str, Callable[[], object]] = {PASS: plain}
+    turns |= {observer: with_observer(observer) for observer in OBSERVERS}
     seconds: dict[str, list[float]] = {what: [] for what in turns}
     cpu_seconds: dict[str, list[float]] = {what: [] for what in turns}
     for turn in range(rounds):

@@ -142,7 +142,10 @@ def test_a_pattern_reaches_its_tensor_and_no_other(network: keras.Model) -> None
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"observers": {"conv_*": "mse"}}, r"pattern 'conv_\*' fits no tensor .* go by picture, relu_1, pool"),
+        (
+            {"observers": {"conv_*": "mse"}},
+            r"pattern 'conv_\*' fits no tensor .* go by picture, relu_1, pool",
+        ),
         ({"observers": {"head": "best"}}, "there is no observer 'best'"),
         ({"observers": {"head": "mse:2"}}, "observer 'mse:2' has a setting and mse takes none"),
         ({"observer": "percentile:half"}, "observer 'percentile:half' is not allowed"),
@@ -170,7 +173,7 @@ def test_nan_is_refused_before_an_observer_sees_it(observer: str) -> None:
     data = Data.load(np.ones((3, 4), np.float32)).bind(
         input_specs(keras.Model(inputs, burst.output)), checks="types"
     )
-    with pytest.raises(InputError, match="layer 'burst' of model .* gave NaN or infinity in calibration"):
+    with pytest.raises(InputError, match=r"layer 'burst' of model .* gave NaN or infinity in calibration"):
         calibrate(graph, placement, data, observer=observer)
 
 

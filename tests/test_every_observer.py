@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimedge.compress.observers import OBSERVERS, maker
+from slimedge.compress.observers import OBSERVERS, histogram, maker
 from slimedge.errors import InputError
 
 GENERATOR = np.random.default_rng(5)
@@ -33,9 +33,11 @@ def test_the_range_lies_in_what_was_seen_and_zero_to_a_step(name, values, bits):
     assert min(values.min(), 0) - step <= low < high <= max(values.max(), 0) + step
 
 
+@pytest.mark.parametrize("counted_all", [histogram.COUNTED_ALL, 5000])
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("values", [STREAM, RELU, -RELU], ids=["both", "relu", "negative"])
-def test_the_range_is_the_same_however_the_stream_is_cut(name, values, bits):
+def test_the_range_is_the_same_however_the_stream_is_cut(name, values, bits, counted_all, monkeypatch):
+    monkeypatch.setattr(histogram, "COUNTED_ALL", counted_all)
     whole = range_of(name, values, bits=bits)
     for size in (1, 7, 64, 130):
         batches = [values[start : start + size] for start in range(0, len(values), size)]

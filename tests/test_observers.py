@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from slimedge.compress.observers import Observer, maker
+from slimedge.compress.observers import histogram as histograms
 from slimedge.compress.observers.entropy import Entropy
 from slimedge.compress.observers.histogram import OCTAVE_BINS, OCTAVES, Bins, Histogram
 from slimedge.compress.observers.minmax import MinMax
@@ -114,6 +115,24 @@ def test_a_histogram_does_not_tell_how_its_numbers_came() -> None:
         found.append(histogram.bins())
     for field in ("lower", "upper", "counts"):
         np.testing.assert_array_equal(getattr(found[0], field), getattr(found[1], field))
+
+
+def test_one_example_in_four_counts_for_four_after_the_first_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(histograms, "COUNTED_ALL", 10 * 25)
+    values = LAPLACE[:50].copy()
+    values[11] = 1e5  # not one of those that count, and an end all the same
+    thinned, expected = Histogram(), Histogram()
+    for batch in np.array_split(values, 9):
+        thinned.update(batch)
+    monkeypatch.undo()
+    for index, row in enumerate(values):
+        for _ in range(1 if index < 10 else 4 * (index % 4 == 0)):
+            expected.update(row[None])
+    expected.update(np.float32([[1e5]]))
+    assert (thinned.low, thinned.high) == (values.min(), values.max())
+    found, other = thinned.bins(), expected.bins()
+    np.testing.assert_array_equal(found.lower, other.lower[:-1])
+    np.testing.assert_array_equal(found.counts, other.counts[:-1])
 
 
 def test_an_outlier_costs_the_others_no_place() -> None:

@@ -15,6 +15,10 @@ OCTAVES = 24
 SIDE_BINS = OCTAVES * OCTAVE_BINS
 # Values counted at a time: the working arrays stay in a processor's cache.
 PIECE = 1 << 17
+# So many values are all counted. After them one example in four is, for four: a share of 0.0001 is then known to 5 %
+# of itself or better, which moves an end by less than other calibration examples would, and counting costs a quarter.
+COUNTED_ALL = 1 << 22
+THINNED = 4
 
 # float32: 23 bits of fraction, of which the upper ten number the bin in its octave.
 _SHIFT = 23 - 10
@@ -59,8 +63,9 @@ class Histogram:
 
     Each octave below the largest magnitude has 1,024 bins of equal width, for each sign, as in HdrHistogram (Tene,
     2012). The bins are those of the number line, not of the data: two histograms of the same numbers are equal, in
-    whatever order and batches these came. When the largest magnitude grows, the lowest octaves fall to zero. So one
-    huge value costs none of the others its place, as it does where bins are of one width. At most 0.4 MB.
+    whatever order and batches these came. (Beyond 4 million values one example in four counts, for four.) When the
+    largest magnitude grows, the lowest octaves fall to zero. So one huge value costs none of the others its place, as
+    it does where bins are of one width. At most 0.4 MB.
 
     Example:
         >>> histogram = Histogram()
@@ -73,20 +78,33 @@ class Histogram:
 
     def __init__(self) -> None:
         self.low, self.high = np.inf, -np.inf
+        self._examples = 0
         self._exponent = _SMALLEST_EXPONENT
         self._zeros = 0
         # By sign, made when the first value of that sign comes; row i is bin i of the number line below 2^exponent.
         self._sides: list[NDArray[np.int64] | None] = [None, None]
 
     def update(self, batch: NDArray[Any]) -> None:
-        """Count one more batch (any shape, float32, finite, not empty)."""
-        values = np.ascontiguousarray(batch, np.float32).reshape(-1)
+        """Count one more batch (examples first, float32, finite, not empty); the ends are those of all values."""
+        rows = np.ascontiguousarray(batch, np.float32).reshape(len(batch), -1)
+        before, self._examples = self._examples, self._examples + len(rows)
+        # Which examples count depends on their place in the stream alone, never on how it is cut into batches.
+        whole = min(max(-(-COUNTED_ALL // rows.shape[1]) - before, 0), len(rows))
+        self._count_all(rows[:whole].reshape(-1), 1)
+        if whole < len(rows):
+            low, high = float(rows.min()), float(rows.max())
+            self.low, self.high = min(self.low, low), max(self.high, high)
+            self._make_room(max(-low, high))
+            first = whole + -(before + whole) % THINNED
+            self._count_all(rows[first::THINNED].reshape(-1), THINNED)
+
+    def _count_all(self, values: NDArray[np.float32], weight: int) -> None:
         for start in range(0, values.size, PIECE):
             piece = values[start : start + PIECE]
             low, high = float(piece.min()), float(piece.max())
             self.low, self.high = min(self.low, low), max(self.high, high)
             self._make_room(max(-low, high))
-            self._count(piece, signed=low < 0)
+            self._count(piece, weight, signed=low < 0)
 
     def _make_room(self, largest: float) -> None:
         """Raise the highest octave to that of `largest`; what the lowest octaves held becomes zero."""
@@ -102,7 +120,7 @@ class Histogram:
                 side[:-lost] = side[lost:]
                 side[-lost:] = 0
 
-    def _count(self, values: NDArray[np.float32], *, signed: bool) -> None:
+    def _count(self, values: NDArray[np.float32], weight: int, *, signed: bool) -> None:
         """Count values, none of them beyond the highest octave.
 
         The upper bits of a positive float32 are its octave and its place in it: they number its bin.
@@ -118,7 +136,7 @@ class Histogram:
         numbers >>= _SHIFT
         if signed:
             numbers += sides * np.int32(1 + SIDE_BINS)
-        counts = np.bincount(numbers)
+        counts = np.bincount(numbers) * weight
         for side, found in enumerate((counts[: 1 + SIDE_BINS], counts[1 + SIDE_BINS :])):
             if found.size:
                 self._zeros += int(found[0])
