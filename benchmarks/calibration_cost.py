@@ -34,7 +34,7 @@ OBSERVERS = ("minmax", "percentile", "entropy")
 JUDGED = ("percentile", "entropy")
 LARGEST_GROWTH_BYTES = 150_000_000
 LARGEST_RATIO = 1.5
-PASS = "plain pass"
+PLAIN = "plain pass"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def run_in_turns(name: str, rounds: int) -> dict[str, Any]:
     def with_observer(observer: str) -> Callable[[], object]:
         return lambda: calibrate(graph, placement, data, observer=observer)
 
-    turns: dict[str, Callable[[], object]] = {PASS: plain}
+    turns: dict[str, Callable[[], object]] = {PLAIN: plain}
     turns |= {observer: with_observer(observer) for observer in OBSERVERS}
     seconds: dict[str, list[float]] = {what: [] for what in turns}
     cpu_seconds: dict[str, list[float]] = {what: [] for what in turns}
@@ -103,7 +103,7 @@ def run_in_turns(name: str, rounds: int) -> dict[str, Any]:
 
 def ratios(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """Give the median over the rounds of each observer's time over that of the plain pass in its round."""
-    plain = np.array(seconds[PASS])
+    plain = np.array(seconds[PLAIN])
     return {observer: float(np.median(np.array(seconds[observer]) / plain)) for observer in OBSERVERS}
 
 
