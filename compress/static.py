@@ -63,7 +63,7 @@ def static_wi8_ai8(model: keras.Model, data: Data, settings: Settings) -> keras.
         {
             "scheme": "static_wi8_ai8",
             "observer": settings.observer,
-            "observers": dict(settings.observers),
+            **({"observers": dict(settings.observers)} if settings.observers else {}),
             "calibration_examples": len(data),
             "calibration_data": data.fingerprint,
             "folded": list(folded),
