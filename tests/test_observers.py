@@ -13,7 +13,7 @@ from slimedge.compress.observers.entropy import Entropy
 from slimedge.compress.observers.histogram import OCTAVE_BINS, OCTAVES, Bins, Histogram
 from slimedge.compress.observers.minmax import MinMax
 from slimedge.compress.observers.moving_average import MovingAverage
-from slimedge.compress.observers.mse import Mse, rounding_error
+from slimedge.compress.observers.mse import Mse, Tails, rounding_error
 from slimedge.compress.observers.percentile import Percentile
 from slimedge.errors import InputError
 from slimedge.fake_quant import affine_grid
@@ -155,6 +155,17 @@ def test_the_rounding_error_of_a_bin_is_that_of_evenly_spread_values(scale: floa
     np.testing.assert_allclose(
         rounding_error(Bins(lower, upper, np.ones(6, np.int64)), scale), expected, rtol=1e-3, atol=1e-12
     )
+
+
+def test_the_clipping_error_of_a_bin_is_that_of_evenly_spread_values() -> None:
+    lower, upper = np.array([-9.0, -4.0, 0.0, 2.0, 5.0]), np.array([-7.0, -3.0, 0.0, 3.0, 9.0])
+    counts = np.array([3, 1, 7, 2, 4])
+    spread = lower[:, None] + (upper - lower)[:, None] * (np.arange(100_000) + 0.5) / 100_000
+    errors = counts * np.mean((spread - np.clip(spread, -5, 4)) ** 2, axis=1)
+    found = Tails(Bins(lower, upper, counts)).clipped(
+        np.array([1]), np.array([4]), np.array([-5.0]), np.array([4.0])
+    )
+    assert found == pytest.approx(errors.sum(), rel=1e-6)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])

@@ -69,7 +69,7 @@ def best_range(bins: Bins, low: float, high: float, bits: int) -> tuple[float, f
     low, high = min(low, 0.0), max(high, 0.0)
     levels = 2**bits - 1
     widest = (high - low) / levels
-    tails = _Tails(bins)
+    tails = Tails(bins)
     tried: dict[float, _Grid] = {}
 
     def error_of(scale: float) -> float:
@@ -102,7 +102,7 @@ class _Grid:
     zero_point: int
 
 
-class _Tails:
+class Tails:
     """Squared distance of all values below, or above, a point: sum of n(x - c)² = S2 - 2cS1 + c²S0."""
 
     def __init__(self, bins: Bins) -> None:
@@ -127,7 +127,7 @@ class _Tails:
         )
 
 
-def _best_grid(bins: Bins, tails: _Tails, scale: float, levels: int, low: float, high: float) -> _Grid:
+def _best_grid(bins: Bins, tails: Tails, scale: float, levels: int, low: float, high: float) -> _Grid:
     # A grid that covers one end with levels to spare beyond it is no better than one that starts there.
     fewest = max(0, levels - math.ceil(high / scale))
     most = min(levels, math.ceil(-low / scale))
