@@ -56,6 +56,7 @@ def quantize_file(
     *,
     scheme: str = "auto",
     observer: str = "minmax",
+    observers: Mapping[str, str] | None = None,
     exclude: Collection[str] = (),
     methods: Sequence[str] = (),
     granularity: str = "per_channel",
@@ -74,6 +75,7 @@ def quantize_file(
         out: the `.keras` file to write.
         scheme: see `slimedge.compress.quantization.quantize`.
         observer: likewise.
+        observers: likewise.
         exclude: likewise.
         methods: likewise.
         granularity: likewise.
@@ -120,6 +122,7 @@ def quantize_file(
         parts.calibration,
         scheme=scheme,
         observer=observer,
+        observers=observers,
         exclude=exclude,
         methods=methods,
         granularity=granularity,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slimedge.canonical import canonical
 from slimedge.compress.methods import METHODS
-from slimedge.compress.observers import OBSERVERS
+from slimedge.compress.observers import maker
 from slimedge.compress.settings import Settings
 from slimedge.errors import InputError
 from slimedge.keras_file import input_specs
@@ -43,7 +43,8 @@ class Quantize:
 
     Args:
         scheme: a name in `SCHEMES`.
-        observer: a name in `slimedge.compress.observers.OBSERVERS`.
+        observer: as of `quantize`.
+        observers: likewise.
         exclude: names of layers that stay float.
         methods: names in `slimedge.compress.methods.METHODS`, in their order.
         granularity: `per_channel` or `per_tensor` scales of kernels.
@@ -52,6 +53,7 @@ class Quantize:
 
     scheme: str = "auto"
     observer: str = "minmax"
+    observers: Mapping[str, str] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     granularity: str = "per_channel"
@@ -64,6 +66,7 @@ class Quantize:
             data,
             scheme=self.scheme,
             observer=self.observer,
+            observers=self.observers,
             exclude=self.exclude,
             methods=self.methods,
             granularity=self.granularity,
@@ -77,6 +80,7 @@ def quantize(
     *,
     scheme: str = "auto",
     observer: str = "minmax",
+    observers: Mapping[str, str] | None = None,
     exclude: Collection[str] = (),
     methods: Sequence[str] = (),
     granularity: str = "per_channel",
@@ -101,7 +105,10 @@ def quantize(
             computes in half precision or with channels first is quantized in float32 and with channels last.
         data: calibration examples, bound to the model's inputs or bindable to them; all are used.
         scheme: a name in `SCHEMES`.
-        observer: how ranges are found: `minmax`, `moving_average` or `percentile`.
+        observer: how ranges are found: `minmax`, `moving_average`, `percentile`, `entropy` or `mse`, with a setting
+            as in `percentile:99.9`.
+        observers: likewise for single tensors, by pattern (`{"conv_*": "mse"}`) of the name of the layer that makes
+            the tensor, or of the model input that it is; the first one that fits counts.
         exclude: names of layers that stay float; that of a nested model stands for all in it.
         methods: names in `slimedge.compress.methods.METHODS` that make static quantization more exact, in the order
             in which they are applied.
@@ -114,12 +121,13 @@ def quantize(
         An ordinary Keras 3 model with the same inputs, outputs and names.
 
     Raises:
-        InputError: no such scheme, observer or layer; data that does not fit; a model without a
+        InputError: no such scheme, observer, tensor or layer; data that does not fit; a model without a
             functional graph, without a layer that can be quantized, or quantized before.
         CheckError: a layer that computes something else when it is made again from its config and weights.
     """
     method = SCHEMES[scheme]
-    OBSERVERS.check(observer)
+    for name in (observer, *(observers or {}).values()):
+        maker(name)
     for name in methods:
         METHODS.check(name)
     if granularity not in GRANULARITIES:
@@ -141,9 +149,21 @@ def quantize(
         else data.bind(input_specs(model), preprocessing=starts_with_preprocessing(model))
     )
     settings = Settings(
-        observer, _with_nested(model, exclude), tuple(methods), granularity, progress, block_size=block_size
+        observer=observer,
+        observers=dict(observers or {}),
+        exclude=_with_nested(model, exclude),
+        methods=tuple(methods),
+        granularity=granularity,
+        progress=progress,
+        block_size=block_size,
     )
     quantized: keras.Model = method(model, bound, settings)
+    used = lineage_of(quantized)[-1].settings
+    if observers and "observer" not in used:
+        raise InputError(
+            f"{used['scheme']} calibrates no tensor of model '{model.name}', so the observers by pattern have no use; "
+            "leave them out, or take scheme static_wi8_ai8."
+        )
     return quantized
 
 

@@ -65,9 +65,17 @@ def _static(model: keras.Model, data: Data, settings: Settings, scheme: str) -> 
             f"no layer of model '{model.name}' can be quantized to static integers ({reasons or 'it has no kernels'}); "
             "nothing was changed."
         )
-    ranges = calibrate(graph, placement, data, observer=settings.observer, progress=settings.progress)
-    per_tensor = settings.granularity == "per_tensor"
-    plan = planned(graph, placement, ranges, STATIC[scheme], per_tensor=per_tensor)
+    bits = STATIC[scheme]
+    ranges = calibrate(
+        graph,
+        placement,
+        data,
+        observer=settings.observer,
+        observers=settings.observers,
+        bits=dict.fromkeys(placement.groups.values(), bits.activations),
+        progress=settings.progress,
+    )
+    plan = planned(graph, placement, ranges, bits, per_tensor=settings.granularity == "per_tensor")
     for method in methods:
         plan = method.refine(plan, data)
     quantized = to_model(insert(plan))
@@ -76,6 +84,7 @@ def _static(model: keras.Model, data: Data, settings: Settings, scheme: str) -> 
         {
             "scheme": scheme,
             "observer": settings.observer,
+            **({"observers": dict(settings.observers)} if settings.observers else {}),
             "granularity": settings.granularity,
             "methods": list(settings.methods),
             "calibration_examples": len(data),

@@ -15,8 +15,10 @@ import pytest
 import tiny_files
 from tiny_onnx import linear
 
+from slimedge.cli import options
 from slimedge.cli.app import COMMANDS
 from slimedge.cli.running import run
+from slimedge.errors import InputError
 
 COMMAND = [sys.executable, "-m", "slimedge.cli"]
 GENERATOR = np.random.default_rng(3)
@@ -72,6 +74,16 @@ def test_the_version_is_the_package_s(capsys):
 
     assert run(["--version"]) == 0
     assert told(capsys)[0] == f"slimedge {slimedge.__version__}\n"
+
+
+def test_an_observer_may_be_for_all_tensors_or_for_those_of_a_name():
+    assert options.observers([]) == ("minmax", {})
+    assert options.observers(["a=b*=mse", "entropy", "c=percentile:99"]) == (
+        "entropy",
+        {"a=b*": "mse", "c": "percentile:99"},
+    )
+    with pytest.raises(InputError, match=r"--observer mse and --observer entropy are both for all tensors"):
+        options.observers(["mse", "entropy"])
 
 
 @pytest.mark.parametrize(

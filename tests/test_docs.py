@@ -435,6 +435,54 @@ def export_cost(found):
 SIDES = ("ours", "plain")
 
 
+def calibration_cost(found):
+    few, many = (str(images) for images in found["images"])
+
+    def growth(observer):
+        return [
+            f"{(net['peak_bytes'][observer][many] - net['peak_bytes'][observer][few]) / 1e6:.0f} MB"
+            for net in found["nets"]
+        ]
+
+    return table(
+        f"calibrating on {int(many):,} images ([calibration_cost.json]"
+        "(benchmarks/results/calibration_cost.json))",
+        [NETS[net["model"]] for net in found["nets"]],
+        *(
+            (
+                f"time over that of the graph without observers, {observer}",
+                *(f"{net['ratio'][observer]:.2f}" for net in found["nets"]),
+            )
+            for observer in found["nets"][0]["ratio"]
+        ),
+        *(
+            (f"peak memory over that of {few} images, {observer}", *growth(observer))
+            for observer in found["nets"][0]["ratio"]
+        ),
+    )
+
+
+def observer_effect(found):
+    nets = found["nets"]
+    return table(
+        f"int8 by observer, {found['calibration_examples']} calibration images ([observer_effect.json]"
+        "(benchmarks/results/observer_effect.json))",
+        [NETS[net["model"]] for net in nets],
+        ("float", *(percent(net["float_accuracy"]) for net in nets)),
+        *(
+            (
+                f"`{name}`",
+                *(
+                    f"{percent(net['observers'][name]['accuracy'])}, "
+                    f"{net['observers'][name]['sqnr_db']:.1f} dB"
+                    for net in nets
+                ),
+            )
+            for name in nets[0]["observers"]
+        ),
+    )
+
+
 def train_demo(found):
     return table(
         "the bundled nets ([train_demo.json](benchmarks/results/train_demo.json))",
@@ -480,7 +528,20 @@ def aa(found):
 
 TABLES = {
     table.__name__: table
-    for table in (full_set, qat, words, weight_only, zoo, speed, export_cost, train_demo, train_words, aa)
+    for table in (
+        full_set,
+        qat,
+        words,
+        weight_only,
+        zoo,
+        speed,
+        export_cost,
+        calibration_cost,
+        observer_effect,
+        train_demo,
+        train_words,
+        aa,
+    )
 }
 
 

@@ -35,8 +35,9 @@ def lines(done: Quantized) -> list[str]:
         text.append(f"scheme {settings['scheme']}: {settings['chosen_because']}")
     count = _count(len(done.integer_layers), "layer")
     if "observer" in settings:
+        others = "".join(f", of {each} by {name}" for each, name in settings.get("observers", {}).items())
         text.append(
-            f"{count} quantized to {settings['scheme']}, ranges by {settings['observer']} over "
+            f"{count} quantized to {settings['scheme']}, ranges by {settings['observer']}{others} over "
             f"{settings['calibration_examples']:,} examples"
         )
     else:

@@ -28,11 +28,14 @@ def quantize(
         ),
     ] = "auto",
     observer: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            "--observer", metavar="OBSERVER", help="How ranges are found: minmax, moving_average, percentile."
+            "--observer",
+            metavar="[PATTERN=]OBSERVER",
+            help="How ranges are found: minmax (the default), moving_average, percentile, entropy, mse; with a "
+            "setting, as percentile:99.9; with PATTERN= only those of tensors of such names. May be repeated.",
         ),
-    ] = "minmax",
+    ] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -97,6 +100,7 @@ def quantize(
         "calibration": options.amount(calibration, "--calibration"),
         "evaluation": options.amount(evaluation, "--samples"),
     }
+    everywhere, by_pattern = options.observers(observer or ())
     from slimedge.benchmarks.quantizing import quantize_file
     from slimedge.benchmarks.reporting import quantization
 
@@ -109,7 +113,8 @@ def quantize(
             loaded,
             out,
             scheme=scheme,
-            observer=observer,
+            observer=everywhere,
+            observers=by_pattern,
             exclude=tuple(exclude or ()),
             methods=tuple(method or ()),
             granularity=granularity,
