@@ -21,6 +21,8 @@ from slimedge.errors import UnavailableError
 from slimedge.runtime.devices.local import Local
 from slimedge.runtime.targets import target_for
 
+# The two that most measurements are made on.
+NETS = ("resnet8", "depthwise_separable")
 CALIBRATION = 1_000
 RESULTS = Path("benchmarks/results")
 PACKAGES = ("tensorflow", "keras", "onnx", "onnxruntime", "ai-edge-litert", "tf2onnx", "numpy")

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from slimedge.benchmarks.bundled import MODELS, full_set, show, write_result
+from slimedge.benchmarks.bundled import NETS, full_set, show, write_result
 from slimedge.benchmarks.demo import FOLDER
 from slimedge.benchmarks.export_cost import measured
 from slimedge.compress.calibration import Watch, calibrate
@@ -142,7 +142,7 @@ def main() -> int:
     """Measure both nets, print and write what was found, and give the exit status."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="how often each is timed, in turns")
-    parser.add_argument("--net", choices=MODELS, help=argparse.SUPPRESS)
+    parser.add_argument("--net", choices=NETS, help=argparse.SUPPRESS)
     parser.add_argument("--once", nargs=2, metavar=("OBSERVER", "IMAGES"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.once:
@@ -152,7 +152,7 @@ def main() -> int:
         sys.stdout.write(json.dumps(run_in_turns(given.net, given.rounds)) + "\n")
         return 0
     found = []
-    for name in MODELS:
+    for name in NETS:
         found.append(measure(name, given.rounds))
         show(asdict(found[-1]))
     path: Path = write_result(

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from slimedge.benchmarks.bundled import MODELS, full_set, show, write_result
+from slimedge.benchmarks.bundled import NETS, full_set, show, write_result
 from slimedge.benchmarks.demo import FOLDER
 from slimedge.benchmarks.quantizing import quantize_file
 from slimedge.compress.observers import OBSERVERS
@@ -44,7 +44,7 @@ def main() -> int:
     """Measure both nets, print and write what was found."""
     data = full_set()
     nets = []
-    for name in MODELS:
+    for name in NETS:
         with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
             nets.append(measure(name, data, Path(folder)))
         show(nets[-1])

@@ -26,6 +26,7 @@ import numpy as np
 from slimedge.artifact import Artifact
 from slimedge.benchmarks.bundled import (
     CALIBRATION,
+    NETS,
     RESULTS,
     first_output,
     full_set,
@@ -35,7 +36,6 @@ from slimedge.benchmarks.bundled import (
 from slimedge.benchmarks.demo import FOLDER
 from slimedge.data import Data
 
-NETS = ("resnet8", "depthwise_separable")
 SEEDS = (0, 1, 2)
 # The run of each net whose files are made, too.
 EXPORTED_SEED, EXPORTED_BITS = 0, 8

@@ -18,14 +18,13 @@ from typing import Any
 
 from slimedge.artifact_file import read_artifact
 from slimedge.benchmarks import statistics
-from slimedge.benchmarks.bundled import CALIBRATION, full_set, make_files, write_result
+from slimedge.benchmarks.bundled import CALIBRATION, NETS, full_set, make_files, write_result
 from slimedge.benchmarks.latency import SETTINGS, LatencyRun, Settings, measure_latency
 from slimedge.comparison import Speedup
 from slimedge.data import Data
 from slimedge.runtime.targets import target_for
 
 VNNI = {"avx512_vnni", "avx_vnni"}
-TIMED = ("resnet8", "depthwise_separable")
 LEAST_TFLITE_SPEEDUP = 2.5
 LEAST_ONNX_SPEEDUP = 1.4
 LARGEST_PEER_RATIO = 1.03
@@ -127,7 +126,7 @@ def main() -> int:
     given = parser.parse_args()
     data = full_set()
     nets, lines, flags = [], [], set[str]()
-    for name in TIMED:
+    for name in NETS:
         with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
             found, run = measure(name, data, Path(folder), SETTINGS[given.effort])
         flags |= set(run.environment.isa)

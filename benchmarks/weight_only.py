@@ -21,7 +21,7 @@ from slimedge import lineage as lineages
 from slimedge.artifact import Artifact, Step
 from slimedge.artifact_file import read_artifact
 from slimedge.benchmarks import statistics, words
-from slimedge.benchmarks.bundled import first_output, full_set, show, write_result
+from slimedge.benchmarks.bundled import NETS, first_output, full_set, show, write_result
 from slimedge.benchmarks.demo import FOLDER, WORDS_MODEL
 from slimedge.benchmarks.latency import SETTINGS, Settings, measure_latency
 from slimedge.comparison import Speedup
@@ -31,7 +31,6 @@ from slimedge.runtime.targets import target_for
 if TYPE_CHECKING:
     import keras
 
-NETS = ("resnet8", "depthwise_separable")
 FORMATS = ("onnx", "tflite")
 # Scheme and block size of each form of the weights.
 FORMS: Mapping[str, tuple[str | None, int | None]] = {

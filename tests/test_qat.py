@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from slimedge.benchmarks.qat import NETS, Run, merged, missed, wanted
+from slimedge.benchmarks.bundled import NETS
+from slimedge.benchmarks.qat import Run, merged, missed, wanted
 
 
 def run(model="resnet8", bits=8, seed=0, trained=0.92):
