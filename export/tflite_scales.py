@@ -23,7 +23,7 @@ LARGEST = 127
 TOLERANCE = 1e-5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class StandIn:
     """A kernel with one weight of some channels moved to 127.
 
@@ -85,29 +85,42 @@ def put_back(model: Any, stand_ins: Sequence[StandIn], schema: Any) -> None:
         ConversionError: a kernel is not found in the file.
     """
     lost = list(stand_ins)
-    done: set[int] = set()
-    for kind in (
-        schema.TensorType.INT8,
-        schema.TensorType.FLOAT32,
-    ):  # float where the converter has no integer op
-        for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
-            buffer = model.buffers[tensor.buffer]
-            if not lost or tensor.type != kind or tensor.buffer in done or buffer.data is None:
+    types = schema.TensorType
+    tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
+    for kind, dtype in (
+        (types.INT8, np.int8),
+        (types.FLOAT32, np.float32),
+    ):  # float where there is no integer op
+        for tensor in tensors if lost else ():
+            data = model.buffers[tensor.buffer].data
+            if tensor.type != kind or data is None:
                 continue
-            dtype = np.int8 if kind == schema.TensorType.INT8 else np.float32
-            array = np.frombuffer(bytes(bytearray(buffer.data)), dtype).reshape(tensor.shape)
-            for one in lost:
+            array = np.frombuffer(bytes(bytearray(data)), dtype).reshape(tensor.shape)
+            # A layer that is called twice may have become two tensors.
+            for one in (*lost, *(one for one in stand_ins if one not in lost)):
                 whole = _completed(array, tensor.quantization, one)
                 if whole is not None:
+                    # Of its own: kernels of other layers may have had the same bytes.
+                    buffer = schema.BufferT()
                     buffer.data = whole.view(np.uint8).reshape(-1)
-                    done.add(tensor.buffer)
+                    model.buffers.append(buffer)
+                    tensor.buffer = len(model.buffers) - 1
                     lost = [other for other in lost if other is not one]
                     break
+    _drop_unused(model, tensors)
     if lost:
         raise ConversionError(
             f"the TFLite converter did not keep the kernel {lost[0].layer} as one tensor, so its scales would change; "
             "export to ONNX, or leave that layer float with --exclude."
         )
+
+
+def _drop_unused(model: Any, tensors: Sequence[Any]) -> None:
+    """Empty the buffers that no tensor has any more."""
+    used = {tensor.buffer for tensor in tensors} | {entry.buffer for entry in model.metadata or []}
+    for index, buffer in enumerate(model.buffers):
+        if index not in used:
+            buffer.data = None
 
 
 def _completed(array: NDArray[Any], quantization: Any, one: StandIn) -> NDArray[Any] | None:

@@ -180,8 +180,8 @@ def test_a_batchnorm_that_could_not_be_folded_trains_until_it_is_frozen(
     freeze_after: float, moves: bool
 ) -> None:
     inputs = keras.Input((6,), name="x")
-    x = layers.BatchNormalization(name="norm")(layers.Dense(8, activation="relu")(inputs))
-    network = keras.Model(inputs, layers.Dense(2, name="end")(x))
+    x = layers.BatchNormalization(name="norm")(layers.Dense(8, activation="gelu")(inputs))
+    network = keras.Model(inputs, layers.Dense(2, name="end")(layers.Activation("elu")(x)))
     found = train(network, bound(network), batch_size=8, freeze_after=freeze_after)
     before, after = network.get_layer("norm"), found.get_layer("norm")
     assert np.array_equal(before.moving_mean.numpy(), after.moving_mean.numpy()) == (not moves)
