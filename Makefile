@@ -1,9 +1,9 @@
 # make demo    make .venv, install the locked versions, show the whole story on a bundled model
 # make test    the same installation, then every check and test
 # make zoo     every model family through every column, written to docs/zoo.md (an hour)
-# make full-set | words | speed | aa | export-cost | train-demo | train-words   the measurements under benchmarks/,
-#              written to benchmarks/results; each exits 1 where one of its bars is missed. make measure runs all but
-#              the last two.
+# make full-set | qat | words | speed | weight-only | aa | export-cost | calibration-cost | observer-effect |
+#      method-effect | train-demo | train-words     the measurements under benchmarks/, written to benchmarks/results; each exits 1
+#              where one of its bars is missed. make measure runs all but the last two.
 # make install only the installation;  make wheel  a wheel in dist/;  make clean  remove what make made
 #
 # PYTHON=/path/to/python chooses the interpreter; else the newest of python3.13 … python3.11, python3 that fits.
@@ -29,7 +29,8 @@ MADE := $(VENV)/.made
 LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
-.PHONY: help demo test install lint wheel clean zoo measure full-set words speed aa export-cost train-demo train-words
+.PHONY: help demo test install lint wheel clean zoo measure full-set qat words speed weight-only aa export-cost \
+	calibration-cost observer-effect method-effect train-demo train-words
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -50,16 +51,22 @@ lint: install
 zoo: install
 	$(BIN)/python -m slimedge.benchmarks.zoo
 
-measure: full-set words speed aa export-cost
+measure: full-set qat words speed weight-only aa export-cost calibration-cost observer-effect method-effect
 
 full-set: install
 	$(BIN)/python -m slimedge.benchmarks.full_set
+
+qat: install
+	$(BIN)/python -m slimedge.benchmarks.qat
 
 words: install
 	$(BIN)/python -m slimedge.benchmarks.words_accuracy
 
 speed: install
 	$(BIN)/python -m slimedge.benchmarks.speed
+
+weight-only: install
+	$(BIN)/python -m slimedge.benchmarks.weight_only
 
 # The demo's files: 30 and 100 µs an inference.
 aa: install
@@ -68,6 +75,15 @@ aa: install
 
 export-cost: install
 	$(BIN)/python -m slimedge.benchmarks.export_cost --rounds 2
+
+calibration-cost: install
+	$(BIN)/python -m slimedge.benchmarks.calibration_cost
+
+method-effect: install
+	$(BIN)/python -m slimedge.benchmarks.method_effect
+
+observer-effect: install
+	$(BIN)/python -m slimedge.benchmarks.observer_effect
 
 train-demo: install
 	$(BIN)/python -m slimedge.benchmarks.train_demo

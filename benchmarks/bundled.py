@@ -21,7 +21,8 @@ from slimedge.errors import UnavailableError
 from slimedge.runtime.devices.local import Local
 from slimedge.runtime.targets import target_for
 
-MODELS = ("resnet8", "depthwise_separable")
+# The two that most measurements are made on.
+NETS = ("resnet8", "depthwise_separable")
 CALIBRATION = 1_000
 RESULTS = Path("benchmarks/results")
 PACKAGES = ("tensorflow", "keras", "onnx", "onnxruntime", "ai-edge-litert", "tf2onnx", "numpy")
@@ -95,7 +96,7 @@ def make_files(name: str, data: Data, folder: Path, *, scheme: str = "static_wi8
     return Files(source, quantized, onnx, tflite, int8_onnx, int8_tflite)
 
 
-def probabilities(artifact: Artifact, data: Data) -> NDArray[np.float32]:
+def first_output(artifact: Artifact, data: Data) -> NDArray[np.float32]:
     """Give the first output of a file for all of the data, which is bound to its inputs."""
     outputs = predict(artifact, target_for(artifact), data, inputs=artifact.inputs).outputs
     if outputs is None:

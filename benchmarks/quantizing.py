@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from slimedge.artifact import Artifact
 from slimedge.benchmarks.accuracy import Score, score
 from slimedge.comparison import LayerSqnr
 from slimedge.errors import InputError
+from slimedge.lineage import quantization_of
 from slimedge.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class Quantized:
 
     Attributes:
         artifact: the written file, with its lineage.
-        integer_layers: names of the layers whose weights are integers, in memory or in the files only.
+        integer_layers: names of the layers whose weights were rounded, in memory or in the files only; to float16 with
+            the scheme fp16.
         float_layers: names of the layers that stayed float, with the reason.
         layer_sqnr: of each layer's output against the float model's, in the order of the layers.
         before: score of the float model on the evaluation examples.
@@ -54,7 +56,12 @@ def quantize_file(
     *,
     scheme: str = "auto",
     observer: str = "minmax",
+    observers: Mapping[str, str] | None = None,
     exclude: Collection[str] = (),
+    methods: Sequence[str] = (),
+    granularity: str = "per_channel",
+    block_size: int | None = None,
+    qat_epochs: int = 0,
     split: Mapping[str, Any] | None = None,
     checks: Checks = "strict",
     trust: bool = False,
@@ -68,7 +75,13 @@ def quantize_file(
         out: the `.keras` file to write.
         scheme: see `slimedge.compress.quantization.quantize`.
         observer: likewise.
+        observers: likewise.
         exclude: likewise.
+        methods: likewise.
+        granularity: likewise.
+        block_size: likewise.
+        qat_epochs: passes over what calibration and evaluation leave, by `slimedge.compress.training.train`: on
+            labels where there are some; 0 to leave the quantized model untrained.
         split: arguments of `Data.split`.
         checks: of `Data.bind`.
         trust: whether an `.h5` may be opened.
@@ -82,6 +95,7 @@ def quantize_file(
     """
     from slimedge.canonical import canonical
     from slimedge.compress.quantization import quantize
+    from slimedge.compress.training import train
     from slimedge.keras_file import input_specs, load_model, output_specs, save_model
     from slimedge.preprocessing import starts_with_preprocessing
 
@@ -94,6 +108,13 @@ def quantize_file(
         input_specs(network), preprocessing=starts_with_preprocessing(network), checks=checks, outputs=outputs
     )
     parts = bound.split(**(split or {}))
+    if qat_epochs < 0:
+        raise InputError(f"{qat_epochs} epochs of training are not possible; give a whole number from 0.")
+    if qat_epochs and not len(parts.training):
+        raise InputError(
+            "calibration and evaluation leave no example to train on; give more data, or ask for fewer with "
+            "--calibration and --samples."
+        )
     total = len(parts.calibration)
     progress("calibrating", 0.0)
     quantized = quantize(
@@ -101,9 +122,23 @@ def quantize_file(
         parts.calibration,
         scheme=scheme,
         observer=observer,
+        observers=observers,
         exclude=exclude,
+        methods=methods,
+        granularity=granularity,
+        block_size=block_size,
         progress=lambda done: progress("calibrating", done / total),
     )
+    if qat_epochs:
+        quantized = train(
+            quantized,
+            parts.training,
+            epochs=qat_epochs,
+            loss="labels" if parts.training.labels_for(outputs) else None,
+            teacher=network,
+            seed=(split or {}).get("seed", 0),
+            progress=progress,
+        )
     artifact = save_model(quantized, out)
     labels = parts.evaluation.labels_for(outputs)
     name = next(iter(labels), outputs[0].name)
@@ -111,7 +146,7 @@ def quantize_file(
     before = _outputs(network, parts.evaluation, position, "scoring the float model", progress)
     after = _outputs(quantized, parts.evaluation, position, "scoring the quantized model", progress)
     truth = labels.get(name)
-    settings = artifact.lineage[-1].settings
+    settings = quantization_of(artifact.lineage) or {}
     return Quantized(
         artifact=artifact,
         integer_layers=tuple(settings.get("rounded_layers") or _integer_layers(quantized)),

@@ -1,4 +1,4 @@
-"""Latency of both bundled nets, float and int8, in one interleaved run: `make speed`.
+"""Latency of two bundled nets, float and int8, in one interleaved run: `make speed`.
 
 Beside them ONNX Runtime's own `quantize_static` (per channel, uint8 activations, int8 weights, with pre-processing) on
 the same float file and the same calibration images. One thread. The bars hold on a CPU with VNNI, and the run exits 1
@@ -18,7 +18,7 @@ from typing import Any
 
 from slimedge.artifact_file import read_artifact
 from slimedge.benchmarks import statistics
-from slimedge.benchmarks.bundled import CALIBRATION, MODELS, full_set, make_files, write_result
+from slimedge.benchmarks.bundled import CALIBRATION, NETS, full_set, make_files, write_result
 from slimedge.benchmarks.latency import SETTINGS, LatencyRun, Settings, measure_latency
 from slimedge.comparison import Speedup
 from slimedge.data import Data
@@ -120,13 +120,13 @@ def missed(found: Found) -> list[str]:
 
 
 def main() -> int:
-    """Time both nets, print and write what was found, and give the exit status."""
+    """Time the nets, print and write what was found, and give the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--effort", choices=list(SETTINGS), default="default")
     given = parser.parse_args()
     data = full_set()
     nets, lines, flags = [], [], set[str]()
-    for name in MODELS:
+    for name in NETS:
         with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
             found, run = measure(name, data, Path(folder), SETTINGS[given.effort])
         flags |= set(run.environment.isa)

@@ -16,10 +16,9 @@ import numpy as np
 
 from slimedge.benchmarks import models
 from slimedge.benchmarks.demo import DEBIAN_FOLDER, FOLDER, SAMPLE
-from slimedge.benchmarks.training import train
+from slimedge.benchmarks.training import CLASSIFY, RECONSTRUCT, train
 from slimedge.data import Data
 
-MODELS = ("resnet8", "depthwise_separable")
 SAMPLE_TRAIN, SAMPLE_TEST = 1_000, 2_000
 
 
@@ -44,7 +43,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=DEBIAN_FOLDER, help="folder with the IDX files")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--models", nargs="*", default=MODELS, choices=MODELS)
+    parser.add_argument("--models", nargs="*", default=models.FASHION_MNIST, choices=models.FASHION_MNIST)
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results/train_demo.json"))
     given = parser.parse_args()
     parts = []
@@ -53,10 +52,20 @@ def main() -> None:
         (images,) = inputs.values()
         parts.append((images.reshape(-1, *models.IMAGE_SHAPE).astype(np.float32), labels))
     cut_sample(parts[0], parts[1], given.seed)
-    results = {
-        name: train(getattr(models, name), FOLDER / f"{name}.keras", parts[0], parts[1], given.seed)
-        for name in given.models
-    }
+    results = json.loads(given.results.read_text()) if given.results.exists() else {}
+    for name in given.models:
+        reconstructs = name in models.AUTOENCODERS
+        train_data, test_data = (
+            (images, images if reconstructs else labels) for images, labels in (parts[0], parts[1])
+        )
+        results[name] = train(
+            models.FASHION_MNIST[name],
+            FOLDER / f"{name}.keras",
+            train_data,
+            test_data,
+            given.seed,
+            RECONSTRUCT if reconstructs else CLASSIFY,
+        )
     given.results.parent.mkdir(parents=True, exist_ok=True)
     given.results.write_text(json.dumps(results, indent=2) + "\n")
     print(json.dumps(results, indent=2))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from slimedge.benchmarks import words
-from slimedge.benchmarks.bundled import lost_accuracy, make_files, probabilities, show, write_result
+from slimedge.benchmarks.bundled import first_output, lost_accuracy, make_files, show, write_result
 from slimedge.benchmarks.demo import WORDS_MODEL
 from slimedge.benchmarks.file_graph import tflite_kinds
 from slimedge.data import Data
@@ -55,7 +55,7 @@ def measure(data: Data, folder: Path, *, scheme: str = SCHEME) -> Found:
     test = data.bind(files.onnx.inputs).split().evaluation
     artifacts = files.artifacts("quantized")
     accuracy = {
-        kind: float(np.mean(probabilities(artifact, test).argmax(axis=1) == test.labels))
+        kind: float(np.mean(first_output(artifact, test).argmax(axis=1) == test.labels))
         for kind, artifact in artifacts.items()
     }
     ops = {kind: tflite_kinds(artifacts[kind].path) for kind in ("float tflite", "quantized tflite")}

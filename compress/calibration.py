@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slimedge.compress.observers import OBSERVERS, Observer
+from slimedge.compress.observers import maker
+from slimedge.compress.observers.assigning import assigned
 from slimedge.compress.placement import Placement
 from slimedge.depth import any_depth
 from slimedge.errors import InputError
@@ -20,9 +24,13 @@ from slimedge.graph_making import to_model
 if TYPE_CHECKING:
     from slimedge.data import Data
 
-# What all observed tensors of one batch may take together.
-ACTIVATION_BUDGET_BYTES = 256 * 2**20
+# What all observed tensors of one batch may take together; while it is observed, the next one is computed.
+ACTIVATION_BUDGET_BYTES = 128 * 2**20
 LARGEST_BATCH = 64
+# A graph is compiled where it runs on more batches: that costs more than a few batches save.
+EAGER_BATCHES = 32
+# Values looked at together.
+PIECE = 1 << 16
 # Taken for a height, width or length that the model leaves open.
 OPEN_SIZE = 256
 
@@ -35,6 +43,9 @@ def calibrate(
     data: Data,
     *,
     observer: str = "minmax",
+    observers: Mapping[str, str] | None = None,
+    bits: Mapping[int, int] | None = None,
+    batch_size: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[int, tuple[float, float]]:
     """Find the range of every group of values.
@@ -43,26 +54,72 @@ def calibrate(
         graph: float.
         placement: which values are observed.
         data: bound to the model; every example is used once.
-        observer: a name in `OBSERVERS`.
+        observer: a name in `OBSERVERS`, with a setting behind a colon where it has one.
+        observers: likewise, by pattern of names; see `assigned`.
+        bits: of the integers, by group; 8 for a group that is not in it.
+        batch_size: examples at a time; by default as many as the budget of memory allows, at most 64.
         progress: told the number of examples after each batch.
 
     Returns:
         Lowest and highest real value by group; groups of a fixed range have that.
 
     Raises:
-        InputError: no such observer, or a layer that gave NaN or infinity.
+        InputError: no such observer, a pattern that matches nothing, or a layer that gave NaN or infinity.
     """
-    make = OBSERVERS[observer]
-    watched = [value for value, group in placement.groups.items() if group not in placement.fixed]
-    observers: dict[int, Observer] = {placement.groups[value]: make() for value in watched}
+    names = assigned(graph, placement, observer, observers or {})
+    seers = {group: maker(name)((bits or {}).get(group, 8)) for group, name in names.items()}
+    watched = [value for value, group in placement.groups.items() if group in seers]
+    members: dict[int, list[int]] = {}
+    for index, value in enumerate(watched):
+        members.setdefault(placement.groups[value], []).append(index)
     seen = Watch(graph, watched)
-    for batch, _ in data.batches(seen.batch_size):
-        for value, array in zip(watched, seen.run(batch), strict=True):
-            _check_finite(graph, value, array)
-            observers[placement.groups[value]].update(array)
-        if progress is not None:
-            progress(len(next(iter(batch.values()))))
-    return {group: seer.range() for group, seer in observers.items()} | dict(placement.fixed)
+    size = batch_size or seen.batch_size
+    if len(data) > EAGER_BATCHES * size:
+        seen = Watch(graph, watched, compiled=True)
+
+    def observe(group: int, arrays: Sequence[NDArray[np.float32]]) -> None:
+        for pieces in _pieces(arrays):
+            for index, piece in zip(members[group], pieces, strict=True):
+                _check_finite(graph, watched[index], piece)
+            seers[group].update(_joined(pieces))
+
+    # TensorFlow and numpy compute without Python's lock, so one batch is observed while the next one is computed.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        observing: list[Future[None]] = []
+        for batch, _ in data.batches(size):
+            arrays = seen.run(batch)
+            _finish(observing)
+            observing = [
+                pool.submit(observe, group, [arrays[index] for index in indices])
+                for group, indices in members.items()
+            ]
+            if progress is not None:
+                progress(len(next(iter(batch.values()))))
+        _finish(observing)
+    return {group: seer.range() for group, seer in seers.items()} | dict(placement.fixed)
+
+
+def _finish(observing: Iterable[Future[None]]) -> None:
+    for future in observing:
+        future.result()
+
+
+def _pieces(arrays: Sequence[NDArray[np.float32]]) -> Iterator[list[NDArray[np.float32]]]:
+    """Cut tensors into some examples at a time, so that a processor's cache keeps them while they are looked at."""
+    rows = len(arrays[0])
+    step = max(1, PIECE * rows // max(1, sum(array.size for array in arrays)))
+    if any(len(array) != rows for array in arrays):
+        step = rows
+    for start in range(0, rows, step):
+        yield [array[start : start + step] for array in arrays]
+
+
+def _joined(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Put the tensors that share a range beside each other, example by example."""
+    if len(arrays) == 1:
+        return arrays[0]
+    rows = len(arrays[0]) if len({len(array) for array in arrays}) == 1 else 1
+    return np.concatenate([array.reshape(rows, -1) for array in arrays], axis=1)
 
 
 class Watch:
@@ -71,9 +128,10 @@ class Watch:
     Args:
         graph: what is run.
         values: of the graph, in the order in which their arrays are given.
+        compiled: turn it into a TensorFlow function first, which takes seconds and then runs two to four times as fast.
     """
 
-    def __init__(self, graph: Graph, values: Sequence[Value]) -> None:
+    def __init__(self, graph: Graph, values: Sequence[Value], *, compiled: bool = False) -> None:
         import keras
 
         self.names = graph.input_names
@@ -81,7 +139,7 @@ class Watch:
         self._inputs = {index: graph.inputs.index(v) for index, v in enumerate(values) if v in graph.inputs}
         self._count = len(values)
         self.batch_size = _batch_size(values)
-        self._model: Any = None
+        self._call: Callable[[Any], Any] | None = None
         if tied:
             probe = replace(
                 graph,
@@ -92,20 +150,35 @@ class Watch:
             )
             model = to_model(probe.with_nodes(probe.nodes), kept=False)
             with any_depth():
-                self._model = keras.Model(model.inputs, model.outputs)
+                model = keras.Model(model.inputs, model.outputs)
+            self._call = _compiled(model, graph) if compiled else partial(model, training=False)
 
     def run(self, batch: Batch) -> list[NDArray[np.float32]]:
         """Give the arrays of the watched values for one batch of inputs by name."""
         import keras
 
         feeds = [np.asarray(batch[name]) for name in self.names]
-        # Called eagerly: compiling costs more than a few calibration batches, and every tail batch compiles again.
-        made = [] if self._model is None else self._model(feeds, training=False)
+        made = [] if self._call is None else self._call(feeds)
         given = iter(keras.tree.flatten(made))  # one output comes without its list
         return [
             feeds[self._inputs[index]] if index in self._inputs else np.asarray(next(given))
             for index in range(self._count)
         ]
+
+
+def _compiled(model: Any, graph: Graph) -> Callable[[Any], Any]:
+    """Give a model as a TensorFlow function of any batch size, so that a shorter last batch needs no other one."""
+    import tensorflow as tf
+
+    signature = [
+        tf.TensorSpec((None, *value.shape[1:]), value.dtype, name=f"input_{index}")
+        for index, value in enumerate(graph.inputs)
+    ]
+
+    run: Callable[[Any], Any] = tf.function(
+        partial(model, training=False), input_signature=[signature], autograph=False
+    )
+    return run
 
 
 def signal_to_noise(

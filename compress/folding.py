@@ -2,8 +2,8 @@
 
     BN(conv(x; w, b)) = conv(x; w · g, (b - mean) · g + beta),   g = gamma / sqrt(variance + epsilon)
 
-(Jacob et al., 2018, section 3.2). What has no such neighbour becomes a 1×1 depthwise convolution,
-which both formats run on integers with a scale per channel.
+(Jacob et al., 2018, section 3.2). What has no such neighbour becomes a 1×1 depthwise convolution
+(`slimedge.compress.pointwise`).
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ OUTPUT_AXES: dict[str, tuple[int, ...]] = {
 
 AFFINE = frozenset({"BatchNormalization", "Rescaling", "Normalization"})
 
+# Gain and offset.
 Affine = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def fold_batchnorm(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
-    """Fold every BatchNorm that directly follows a convolution or dense layer of one use.
+def fold_affine(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
+    """Fold every per-channel affine layer that directly follows a convolution or dense layer of one use.
 
     Args:
         graph: with activations split off (`split_activations`), so that what follows is visible.
@@ -48,59 +49,27 @@ def fold_batchnorm(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
     new_layers: dict[Node, Layer] = {}
     replaced: dict[Value, Value] = {}
     for node in graph.nodes:
-        if node.layer.kind != "BatchNormalization" or len(node.inputs) != 1:
+        if node.layer.kind not in AFFINE or len(node.inputs) != 1:
             continue
-        before = producers.get(node.inputs[0])
+        given = node.inputs[0]
+        before = producers.get(replaced.get(given, given))
         if (
             before is None
             or before.layer.kind not in OUTPUT_AXES
-            or consumers[before.output] != [node]
-            or before.output in graph.outputs
+            or consumers[given] != [node]
+            or given in graph.outputs
             or calls[before.layer] > 1
             or before.layer.config.get("activation") not in (None, "linear")
             or not has_plain_weights(before.layer)
-            or not _same_channels(before, node)
+            or (affine := _affine_behind(before, node)) is None
         ):
             continue
-        gain, offset = batchnorm_affine(node.layer)
-        new_layers[before] = scale_outputs(new_layers.get(before, before.layer), gain, offset)
+        new_layers[before] = scale_outputs(new_layers.get(before, before.layer), *affine)
         replaced[node.output] = before.output
         folded.append(node.source)
     nodes = [replace(n, layer=new_layers[n]) if n in new_layers else n for n in graph.nodes]
     removed = set(replaced)
     return graph.with_nodes([n for n in nodes if n.output not in removed], replaced), tuple(folded)
-
-
-def affine_to_depthwise(graph: Graph) -> Graph:
-    """Turn each remaining per-channel affine layer on images or sequences into a 1×1 depthwise convolution.
-
-    A layer that is not per last-axis channel, or not of rank 3 or 4, stays as it is.
-    """
-    from keras import layers
-
-    nodes = []
-    made: dict[Layer, Layer] = {}
-    for node in graph.nodes:
-        affine = _affine_of(node)
-        if affine is None:
-            nodes.append(node)
-            continue
-        if node.layer not in made:
-            gain, offset = affine
-            one_d = len(node.output.shape) == 3
-            kernel = gain.reshape((1, -1, 1) if one_d else (1, 1, -1, 1))
-            made[node.layer] = Layer(
-                layers.DepthwiseConv1D if one_d else layers.DepthwiseConv2D,
-                {
-                    "name": node.layer.name,
-                    "kernel_size": (1,) if one_d else (1, 1),
-                    "data_format": "channels_last",
-                    "dtype": node.layer.config.get("dtype", "float32"),
-                },
-                (("kernel", kernel.astype(np.float32)), ("bias", offset.astype(np.float32))),
-            )
-        nodes.append(replace(node, layer=made[node.layer], args=(node.inputs[0],), kwargs={}))
-    return graph.with_nodes(nodes)
 
 
 def batchnorm_affine(layer: Layer) -> Affine:
@@ -112,6 +81,17 @@ def batchnorm_affine(layer: Layer) -> Affine:
     offset = -mean * gain
     if layer.config["center"]:
         offset = offset + _array(layer, "beta")
+    return gain, offset
+
+
+def rescaling_affine(layer: Layer) -> Affine:
+    """Give gain and offset of a `Rescaling`, each one number or an array of them."""
+    import keras
+
+    gain, offset = (
+        np.asarray(keras.saving.deserialize_keras_object(layer.config[name]), np.float64)
+        for name in ("scale", "offset")
+    )
     return gain, offset
 
 
@@ -140,10 +120,10 @@ def scale_outputs(layer: Layer, gain: NDArray[np.float64], offset: NDArray[np.fl
     return layer.changed(weights=weights, use_bias=True)
 
 
-def _affine_of(node: Node) -> Affine | None:
-    """Gain and offset of an affine node over the last axis, or None where it is something else."""
+def affine_of(node: Node) -> Affine | None:
+    """Give gain and offset of an affine node over the last axis, or None where it is something else."""
     layer = node.layer
-    if layer.kind not in AFFINE or len(node.inputs) != 1 or len(node.output.shape) not in (3, 4):
+    if layer.kind not in AFFINE or len(node.inputs) != 1 or len(node.output.shape) < 2:
         return None
     rank, channels = len(node.output.shape), node.output.shape[-1]
     if channels is None or node.output.dtype != "float32" or node.inputs[0].dtype != "float32":
@@ -151,7 +131,7 @@ def _affine_of(node: Node) -> Affine | None:
     if layer.kind == "BatchNormalization":
         return batchnorm_affine(layer) if layer.config["axis"] in (-1, rank - 1) else None
     if layer.kind == "Rescaling":
-        gain, offset = np.asarray(layer.config["scale"], float), np.asarray(layer.config["offset"], float)
+        gain, offset = rescaling_affine(layer)
     else:
         axes = layer.config["axis"]
         kept = {axis % rank for axis in ((axes,) if isinstance(axes, int) else axes or ())}
@@ -172,6 +152,15 @@ def _normalization_statistics(layer: Layer) -> Affine:
     if layer.config.get("mean") is not None:
         return np.asarray(layer.config["mean"], float), np.asarray(layer.config["variance"], float)
     return _array(layer, "mean"), _array(layer, "variance")
+
+
+def _affine_behind(before: Node, node: Node) -> Affine | None:
+    """Gain and offset of an affine node over the channels of the layer before it; None where it has other axes."""
+    if node.layer.kind == "BatchNormalization":
+        return batchnorm_affine(node.layer) if _same_channels(before, node) else None
+    if before.layer.config.get("data_format") == "channels_first" and before.layer.kind != "Dense":
+        return None
+    return affine_of(node)
 
 
 def _same_channels(before: Node, batchnorm: Node) -> bool:

@@ -29,12 +29,13 @@ class Placement:
 
 
 @dataclass(slots=True)
-class _Groups:
+class Groups:
     """Union-find over values."""
 
     parent: dict[Value, Value] = field(default_factory=dict)
 
     def find(self, value: Value) -> Value:
+        """Give the value that stands for the group of this one."""
         self.parent.setdefault(value, value)
         while self.parent[value] is not value:
             self.parent[value] = self.parent[self.parent[value]]
@@ -42,6 +43,7 @@ class _Groups:
         return value
 
     def join(self, first: Value, second: Value) -> None:
+        """Make one group of two."""
         self.parent[self.find(first)] = self.find(second)
 
 
@@ -67,14 +69,19 @@ def place(graph: Graph, *, exclude: Collection[str] = ()) -> Placement:
             roles[node] = role
         else:
             left_float.setdefault(node.source, role)
-    for node in _islands(graph, roles):
+    for node in set(roles) - joined_to_integers(graph, roles):
         del roles[node]
         left_float.setdefault(node.source, "none of its neighbours runs on integers")
     return _group(graph, roles, left_float)
 
 
-def _islands(graph: Graph, roles: Mapping[Node, Role]) -> list[Node]:
-    """Nodes that no chain of integer nodes joins to one that computes with a kernel or arithmetic."""
+def joined_to_integers(graph: Graph, roles: Mapping[Node, Role]) -> set[Node]:
+    """Give the nodes that a chain of integer nodes joins to one that computes with a kernel or arithmetic.
+
+    Args:
+        graph: any.
+        roles: of its integer nodes.
+    """
     producers, consumers = graph.producers(), graph.consumers()
     reached = {node for node, role in roles.items() if role in (Role.WEIGHTED, Role.ARITHMETIC)}
     frontier = list(reached)
@@ -86,12 +93,12 @@ def _islands(graph: Graph, roles: Mapping[Node, Role]) -> list[Node]:
             if other in roles and other not in reached:
                 reached.add(other)
                 frontier.append(other)
-    return [node for node in roles if node not in reached]
+    return reached
 
 
 def _group(graph: Graph, roles: Mapping[Node, Role], left_float: Mapping[str, str]) -> Placement:
     consumers, producers = graph.consumers(), graph.producers()
-    groups = _Groups()
+    groups = Groups()
     fixed: dict[Value, tuple[float, float]] = {}
     joined = _joined_caps(graph, roles)
     requantized: list[tuple[Node, Value]] = []

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slimedge.canonical import canonical
-from slimedge.compress.observers import OBSERVERS
+from slimedge.compress.methods import METHODS
+from slimedge.compress.observers import maker
 from slimedge.compress.settings import Settings
 from slimedge.errors import InputError
 from slimedge.keras_file import input_specs
 from slimedge.lineage import lineage_of, quantization_of
 from slimedge.preprocessing import starts_with_preprocessing
 from slimedge.registry import Registry
+from slimedge.weight_rounding import FOUR_BITS, SMALLEST_BLOCK
 
 if TYPE_CHECKING:
     import keras
@@ -25,10 +27,14 @@ SCHEMES = Registry(
     {
         "auto": "slimedge.compress.choosing:auto",
         "static_wi8_ai8": "slimedge.compress.static:static_wi8_ai8",
+        "static_wi4_ai8": "slimedge.compress.static:static_wi4_ai8",
         "dynamic_wi8_afp32": "slimedge.compress.weight_only:dynamic_wi8_afp32",
         "weight_only_wi8_afp32": "slimedge.compress.weight_only:weight_only_wi8_afp32",
+        "weight_only_wi4_afp32": "slimedge.compress.weight_only:weight_only_wi4_afp32",
+        "fp16": "slimedge.compress.weight_only:fp16",
     },
 )
+GRANULARITIES = ("per_channel", "per_tensor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +43,35 @@ class Quantize:
 
     Args:
         scheme: a name in `SCHEMES`.
-        observer: a name in `slimedge.compress.observers.OBSERVERS`.
+        observer: as of `quantize`.
+        observers: likewise.
         exclude: names of layers that stay float.
+        methods: names in `slimedge.compress.methods.METHODS`, in their order.
+        granularity: `per_channel` or `per_tensor` scales of kernels.
+        block_size: how many 4-bit weights share a scale.
     """
 
     scheme: str = "auto"
     observer: str = "minmax"
+    observers: Mapping[str, str] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    granularity: str = "per_channel"
+    block_size: int | None = None
 
     def __call__(self, model: keras.Model, data: Data, /) -> keras.Model:
         """Quantize a model; see `quantize`."""
-        return quantize(model, data, scheme=self.scheme, observer=self.observer, exclude=self.exclude)
+        return quantize(
+            model,
+            data,
+            scheme=self.scheme,
+            observer=self.observer,
+            observers=self.observers,
+            exclude=self.exclude,
+            methods=self.methods,
+            granularity=self.granularity,
+            block_size=self.block_size,
+        )
 
 
 def quantize(
@@ -56,16 +80,22 @@ def quantize(
     *,
     scheme: str = "auto",
     observer: str = "minmax",
+    observers: Mapping[str, str] | None = None,
     exclude: Collection[str] = (),
+    methods: Sequence[str] = (),
+    granularity: str = "per_channel",
+    block_size: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> keras.Model:
     """Quantize a trained model after training.
 
     `static_wi8_ai8`: BatchNorm is folded, every activation of an integer layer gets a fake-quant with a calibrated
-    range, and every kernel one scale per output channel. `weight_only_wi8_afp32`: every large weight is rounded to
-    8 bits, with a scale per channel, and computing stays in float. `dynamic_wi8_afp32`: the same weights, and the
-    runtimes round activations as they run. `auto`: static for convolutional and dense nets, weight-only for
-    recurrent and attention ones; the lineage says which and why.
+    range, and every kernel one scale per output channel. `static_wi4_ai8`: the same with kernels of 4 bits, which need
+    a method such as `adaround`. `weight_only_wi8_afp32`: every large weight is rounded to 8 bits, with a scale per
+    channel, and computing stays in float. `dynamic_wi8_afp32`: the same weights, and the runtimes round activations as
+    they run. `weight_only_wi4_afp32`: every large weight is rounded to 4 bits, with a scale per output channel or per
+    block. `fp16`: every large weight is rounded to float16. `auto`: static for
+    convolutional and dense nets, weight-only for recurrent and attention ones; the lineage says which and why.
 
     Layers that are not understood stay float and are listed with their reason in the model's lineage
     (`slimedge.lineage.lineage_of`).
@@ -75,24 +105,36 @@ def quantize(
             computes in half precision or with channels first is quantized in float32 and with channels last.
         data: calibration examples, bound to the model's inputs or bindable to them; all are used.
         scheme: a name in `SCHEMES`.
-        observer: how ranges are found: `minmax`, `moving_average` or `percentile`.
+        observer: how ranges are found: `minmax`, `moving_average`, `percentile`, `entropy` or `mse`, with a setting
+            as in `percentile:99.9`.
+        observers: likewise for single tensors, by pattern (`{"conv_*": "mse"}`) of the name of the layer that makes
+            the tensor, or of the model input that it is; the first one that fits counts.
         exclude: names of layers that stay float; that of a nested model stands for all in it.
+        methods: names in `slimedge.compress.methods.METHODS` that make static quantization more exact, in the order
+            in which they are applied.
+        granularity: of the scales of kernels in static quantization, `per_channel` or `per_tensor`.
+        block_size: how many 4-bit weights along the axis that a product sums over share a scale, 16 or more; None for a
+            scale per output channel. Convolutions, and an axis that is no multiple of it, keep that.
         progress: told the number of examples after each calibration batch.
 
     Returns:
         An ordinary Keras 3 model with the same inputs, outputs and names.
 
     Raises:
-        InputError: no such scheme, observer or layer; data that does not fit; a model without a
+        InputError: no such scheme, observer, tensor or layer; data that does not fit; a model without a
             functional graph, without a layer that can be quantized, or quantized before.
         CheckError: a layer that computes something else when it is made again from its config and weights.
     """
     method = SCHEMES[scheme]
-    OBSERVERS.check(observer)
+    for name in (observer, *(observers or {}).values()):
+        maker(name)
+    for name in methods:
+        METHODS.check(name)
+    if granularity not in GRANULARITIES:
+        raise InputError(f"granularity is '{granularity}'; it can be {' or '.join(GRANULARITIES)}.")
+    _check_blocks(scheme, block_size)
     model = canonical(model)
-    if quantization_of(lineage_of(model)) or any(
-        type(layer).__name__ == "FakeQuant" for layer in model._flatten_layers()
-    ):
+    if is_quantized(model):
         raise InputError(f"model '{model.name}' is quantized already; quantize the float model instead.")
     known = {layer.name for layer in model._flatten_layers(include_self=False)}
     unknown = sorted(set(exclude) - known)
@@ -106,9 +148,45 @@ def quantize(
         if data.is_bound
         else data.bind(input_specs(model), preprocessing=starts_with_preprocessing(model))
     )
-    settings = Settings(observer, _with_nested(model, exclude), progress)
+    settings = Settings(
+        observer=observer,
+        observers=dict(observers or {}),
+        exclude=_with_nested(model, exclude),
+        methods=tuple(methods),
+        granularity=granularity,
+        progress=progress,
+        block_size=block_size,
+    )
     quantized: keras.Model = method(model, bound, settings)
+    used = lineage_of(quantized)[-1].settings
+    if observers and "observer" not in used:
+        raise InputError(
+            f"{used['scheme']} calibrates no tensor of model '{model.name}', so the observers by pattern have no use; "
+            "leave them out, or take scheme static_wi8_ai8."
+        )
     return quantized
+
+
+def _check_blocks(scheme: str, block_size: int | None) -> None:
+    if block_size is None:
+        return
+    if scheme != FOUR_BITS:
+        raise InputError(
+            f"a block size of {block_size} was given with the scheme {scheme}; blocks are for {FOUR_BITS}, leave the "
+            "block size out or take that scheme."
+        )
+    if block_size < SMALLEST_BLOCK:
+        raise InputError(
+            f"the block size is {block_size}; it can be {SMALLEST_BLOCK} or more, 32 is usual: the scales of smaller "
+            "blocks take more bytes than four bits save."
+        )
+
+
+def is_quantized(model: keras.Model) -> bool:
+    """Tell whether a model has fake-quants, or a lineage with a quantization in it."""
+    return bool(quantization_of(lineage_of(model))) or any(
+        type(layer).__name__ == "FakeQuant" for layer in model._flatten_layers()
+    )
 
 
 def _with_nested(model: keras.Model, names: Collection[str]) -> frozenset[str]:

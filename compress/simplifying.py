@@ -72,6 +72,9 @@ ACTIVATED = frozenset(
 # Layers without weights that are also given as an activation: `Conv2D(activation=LeakyReLU(0.1))`.
 WEIGHTLESS = frozenset({"ELU", "LeakyReLU", "ReLU", "Softmax"})
 
+# x · f(x) by its name, and f.
+GATES = {"silu": "sigmoid", "swish": "sigmoid", "hard_silu": "hard_sigmoid", "hard_swish": "hard_sigmoid"}
+
 
 def strip_training_only(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
     """Remove dropout, noise and augmentation; give the graph and the names of the removed layers.
@@ -132,21 +135,22 @@ def split_activations(graph: Graph) -> Graph:
 
 
 def split_swish(graph: Graph) -> Graph:
-    """Turn `silu` (swish) into a sigmoid and a product, the two integer ops that it runs as."""
+    """Turn `silu` (swish) and `hard_silu` into their sigmoid and a product, which run as two integer ops."""
     import keras
 
     parts: dict[Layer, tuple[Layer, Layer]] = {}
     nodes: list[Node] = []
     for node in graph.nodes:
         activation = node.layer.config.get("activation")
-        if node.layer.kind != "Activation" or activation not in ("silu", "swish"):
+        if node.layer.kind != "Activation" or activation not in GATES:
             nodes.append(node)
             continue
+        function = GATES[activation]
         if node.layer not in parts:
             policy = _policy(node)
             sigmoid = {
-                "name": graph.fresh_name(f"{node.layer.name}_sigmoid"),
-                "activation": "sigmoid",
+                "name": graph.fresh_name(f"{node.layer.name}_{function}"),
+                "activation": function,
                 "dtype": policy,
             }
             parts[node.layer] = (
@@ -156,7 +160,7 @@ def split_swish(graph: Graph) -> Graph:
         sigmoid_layer, product = parts[node.layer]
         gate = Value(node.output.shape, node.output.dtype)
         given = node.inputs[0]
-        nodes.append(Node(f"{node.name}_sigmoid", node.source, sigmoid_layer, (given,), {}, (gate,)))
+        nodes.append(Node(f"{node.name}_{function}", node.source, sigmoid_layer, (given,), {}, (gate,)))
         nodes.append(Node(node.name, node.source, product, ([given, gate],), {}, node.outputs))
     return graph.with_nodes(nodes)
 

@@ -1,13 +1,14 @@
-"""Weights rounded to 8 bits where they lie, for any layer; computing stays in float, or is rounded by the runtime.
+"""Weights rounded to 4, 8 or 16 bits where they lie, for any layer; computing stays in float, or a runtime rounds more.
 
-Each channel has the symmetric grid whose end is its largest weight, so whoever reads the weights finds the same grid
-again: an exporter writes exactly these integers, whatever the layer and wherever a converter has moved them.
+Integers lie on a symmetric grid for each channel, or for each block of the numbers that are summed up. Whoever reads
+the weights finds the same grid again: an exporter writes exactly these integers, whatever the layer and wherever a
+converter has moved them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,110 +16,178 @@ from numpy.typing import NDArray
 
 from slimedge.artifact import Step
 from slimedge.compress.equivalence import check_same
-from slimedge.compress.folding import OUTPUT_AXES
+from slimedge.compress.folding import fold_affine
+from slimedge.compress.kernels import kernel_scale, on_grid
+from slimedge.compress.layer_sqnr import layer_sqnr
 from slimedge.compress.settings import Settings
 from slimedge.compress.simplifying import strip_training_only
-from slimedge.compress.static import kernel_scale, layer_sqnr, on_grid
+from slimedge.compress.weight_axes import block_axis, is_large, kept_axes
 from slimedge.errors import InputError
 from slimedge.graph import Graph, Layer
 from slimedge.graph_making import layer_names, to_model
 from slimedge.graph_reading import from_model
 from slimedge.lineage import lineage_of, with_lineage
+from slimedge.weight_rounding import FOUR_BITS, HALF, in_blocks
 
 if TYPE_CHECKING:
     import keras
 
     from slimedge.data import Data
 
-# What a scale for each channel and the operator that applies it take in a file, beside 3 bytes saved a weight.
-OPERATOR_BYTES = 200
-# Weights that are no kernels or tables: they stay float whatever their shape.
-FLOAT_WEIGHTS = frozenset(
-    {"bias", "gamma", "beta", "moving_mean", "moving_variance", "mean", "variance", "alpha"}
-)
+LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 def weight_only_wi8_afp32(model: keras.Model, data: Data, settings: Settings) -> keras.Model:
     """Round weights to int8 and compute in float; see `slimedge.compress.quantization.quantize`."""
-    return _rounded_model(model, data, "weight_only_wi8_afp32", settings.exclude)
+    return _rounded_model(model, data, "weight_only_wi8_afp32", settings, bits=8)
+
+
+def weight_only_wi4_afp32(model: keras.Model, data: Data, settings: Settings) -> keras.Model:
+    """Round weights to 4 bits and compute in float; see `slimedge.compress.quantization.quantize`."""
+    return _rounded_model(model, data, FOUR_BITS, settings, bits=4)
 
 
 def dynamic_wi8_afp32(model: keras.Model, data: Data, settings: Settings) -> keras.Model:
     """Round weights to int8, and let runtimes round activations; see `slimedge.compress.quantization.quantize`."""
-    return _rounded_model(model, data, "dynamic_wi8_afp32", settings.exclude)
+    return _rounded_model(model, data, "dynamic_wi8_afp32", settings, bits=8)
 
 
-def kept_axes(layer: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Give the axes of a weight that keep a scale of their own, or None for a weight that stays float.
+def fp16(model: keras.Model, data: Data, settings: Settings) -> keras.Model:
+    """Round weights to float16 and compute in float32; see `slimedge.compress.quantization.quantize`.
+
+    BatchNorm is folded first, since a converter would multiply it into the kernel, which is no float16 then.
+    """
+    return _rounded_model(model, data, HALF, settings, bits=16)
+
+
+def to_half(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round to the nearest float16, ties to even (IEEE 754-2019, binary16): subnormal below 6.1e-5, 0 below 3e-8.
+
+    Example:
+        >>> to_half(np.float32([0.1, 1e-7, 1e-9, 7e4])).tolist()
+        [0.0999755859375, 1.1920928955078125e-07, 0.0, inf]
+    """
+    with np.errstate(over="ignore"):
+        return np.asarray(weight.astype(np.float16), np.float32)
+
+
+def in_integers(
+    weight: NDArray[np.float32], axes: tuple[int, ...], *, bits: int, blocks: tuple[int, int] | None = None
+) -> NDArray[np.float32]:
+    """Round a weight to a symmetric grid whose end is the largest number of each group.
 
     Args:
-        layer: the Keras layer that owns it.
-        name: the weight's own name (`kernel`).
-        shape: the weight's.
+        weight: any shape.
+        axes: that keep a scale of their own, where there are no blocks.
+        bits: of the integers.
+        blocks: an axis and a size that divides it: every so many numbers along it share a scale.
 
-    Returns:
-        The output channels of kernels, the features of an Embedding, the last axis of any other weight.
+    Example:
+        >>> in_integers(np.float32([[0.5, 14.0], [7.0, 3.2]]), (1,), bits=4).tolist()
+        [[0.0, 14.0], [7.0, 4.0]]
     """
-    if len(shape) < 2 or name in FLOAT_WEIGHTS:
-        return None
-    kind = type(layer).__name__
-    axes = OUTPUT_AXES.get(kind, (len(shape) - 1,)) if "pointwise" not in name else (len(shape) - 1,)
-    if kind in {"SeparableConv1D", "SeparableConv2D"} and name == "depthwise_kernel":
-        axes = (len(shape) - 2, len(shape) - 1)
-    if kind == "EinsumDense":
-        axes = _einsum_axes(layer.equation)
-    channels = int(np.prod([shape[axis] for axis in axes]))
-    saved = 3 * int(np.prod(shape)) - 4 * channels
-    return axes if saved > OPERATOR_BYTES else None
+    if blocks is None:
+        return on_grid(weight, kernel_scale(weight, axes, bits=bits), bits=bits)
+    axis, size = blocks
+    split = in_blocks(weight, axis, size).astype(np.float32)
+    scale = kernel_scale(split, [other for other in range(split.ndim) if other != axis + 1], bits=bits)
+    return on_grid(split, scale, bits=bits).reshape(weight.shape)
 
 
-def _einsum_axes(equation: str) -> tuple[int, ...]:
-    """Axes of the kernel that the output has and the input has not."""
-    left, _, output = equation.replace(" ", "").partition("->")
-    given, _, kernel = left.partition(",")
-    return tuple(axis for axis, letter in enumerate(kernel) if letter in output and letter not in given)
+@dataclass(frozen=True, slots=True)
+class _Rounded:
+    """What became of a layer's weights: the arrays, or why it stays float; and why a weight of it has no blocks."""
+
+    arrays: tuple[NDArray[Any], ...] = ()
+    stays_float: str | None = None
+    without_blocks: str | None = None
+    any_blocks: bool = False
 
 
-def _rounded_model(model: keras.Model, data: Data, scheme: str, exclude: frozenset[str]) -> keras.Model:
-    graph, removed = strip_training_only(from_model(model))
-    check_same(model, graph, data)
-    made = to_model(graph)
-    names = layer_names(graph)
-    changed: dict[Layer, Layer] = {}
-    left_float: dict[str, str] = {}
-    for layer, source in _sources(graph):
-        if not layer.weights:
-            continue
-        if source in exclude:
-            left_float[source] = "you excluded it"
-            continue
-        arrays = _rounded_weights(made.get_layer(names[layer]))
-        if arrays is None:
-            left_float[source] = "its weights are too few for a scale each"
-        else:
-            rounded = tuple((name, array) for (name, _), array in zip(layer.weights, arrays, strict=True))
-            changed[layer] = Layer(layer.type, layer.config, rounded)
-    if not changed:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(left_float.items())[:3])
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    """What became of a graph's layers: new ones by the old, and reasons by the name in the user's model."""
+
+    changed: dict[Layer, Layer] = field(default_factory=dict)
+    left_float: dict[str, str] = field(default_factory=dict)
+    without_blocks: dict[str, str] = field(default_factory=dict)
+    with_blocks: set[str] = field(default_factory=set)
+
+
+def _rounded_model(
+    model: keras.Model, data: Data, scheme: str, settings: Settings, *, bits: int
+) -> keras.Model:
+    if settings.methods or settings.granularity != "per_channel":
+        given = f"the method {settings.methods[0]}" if settings.methods else "scales per tensor"
         raise InputError(
-            f"8 bits make no weight of model '{model.name}' smaller ({reasons or 'it has no weights'}); nothing was "
-            "changed."
+            f"{given} is of static quantization only, and model '{model.name}' would be quantized by {scheme}; leave "
+            "it away, or choose a static scheme."
         )
-    rounded_graph = replace(
+    graph, removed = strip_training_only(from_model(model))
+    more: dict[str, Any] = {}
+    if scheme == HALF:
+        graph, folded = fold_affine(graph)
+        more["folded"] = list(folded)
+    check_same(model, graph, data)
+    layers = _rounded_layers(graph, settings, bits)
+    _check_use(layers, model.name, bits, settings.block_size)
+    if settings.block_size is not None:
+        more |= {"block_size": settings.block_size, "layers_without_blocks": layers.without_blocks}
+    rounded = replace(
         graph,
-        nodes=tuple(replace(node, layer=changed.get(node.layer, node.layer)) for node in graph.nodes),
+        nodes=tuple(replace(node, layer=layers.changed.get(node.layer, node.layer)) for node in graph.nodes),
     )
     step = Step(
         "quantize",
         {
             "scheme": scheme,
-            "rounded_layers": [source for layer, source in _sources(graph) if layer in changed],
+            **more,
+            "rounded_layers": [source for layer, source in _sources(graph) if layer in layers.changed],
             "removed": list(removed),
-            "float_layers": left_float,
-            "layer_sqnr_db": layer_sqnr(graph, rounded_graph, data),
+            "float_layers": layers.left_float,
+            "layer_sqnr_db": layer_sqnr(graph, rounded, data),
         },
     )
-    return with_lineage(to_model(rounded_graph), (*lineage_of(model), step))
+    return with_lineage(to_model(rounded), (*lineage_of(model), step))
+
+
+def _rounded_layers(graph: Graph, settings: Settings, bits: int) -> _Layers:
+    made, names, done = to_model(graph), layer_names(graph), _Layers()
+    for layer, source in _sources(graph):
+        if not layer.weights:
+            continue
+        if source in settings.exclude:
+            done.left_float[source] = "you excluded it"
+            continue
+        rounded = _rounded_weights(made.get_layer(names[layer]), bits, settings.block_size)
+        if rounded.stays_float:
+            done.left_float[source] = rounded.stays_float
+            continue
+        weights = tuple((name, array) for (name, _), array in zip(layer.weights, rounded.arrays, strict=True))
+        done.changed[layer] = Layer(layer.type, layer.config, weights)
+        if rounded.without_blocks:
+            done.without_blocks[source] = rounded.without_blocks
+        if rounded.any_blocks:
+            done.with_blocks.add(source)
+    return done
+
+
+def _check_use(layers: _Layers, name: str, bits: int, block_size: int | None) -> None:
+    """Refuse what leaves every weight as it is, and blocks that no weight has."""
+    if not layers.changed:
+        reasons = _first(layers.left_float) or "it has no weights"
+        raise InputError(
+            f"{bits} bits make no weight of model '{name}' smaller ({reasons}); nothing was changed."
+        )
+    if block_size is not None and not layers.with_blocks:
+        raise InputError(
+            f"no weight of model '{name}' has blocks of {block_size} ({_first(layers.without_blocks)}); give another "
+            "block size, or none for a scale for each output channel."
+        )
+
+
+def _first(reasons: dict[str, str]) -> str:
+    return "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:3])
 
 
 def _sources(graph: Graph) -> Iterator[tuple[Layer, str]]:
@@ -130,19 +199,50 @@ def _sources(graph: Graph) -> Iterator[tuple[Layer, str]]:
             yield node.layer, node.source
 
 
-def _rounded_weights(layer: Any) -> list[NDArray[Any]] | None:
-    """The arrays of a layer's weights, inner layers' included, with the large ones rounded; None where none is."""
+def _rounded_weights(layer: Any, bits: int, block_size: int | None) -> _Rounded:
+    """Round the large weights of a layer, inner layers' included; give them with the others, in order."""
     owners = {id(variable): inner for inner in layer._flatten_layers() for variable in _own(inner)}
-    arrays, any_rounded = [], False
+    arrays: list[NDArray[Any]] = []
+    without_blocks: list[str] = []
+    count = blocked = 0
     for variable in layer.weights:
-        array = np.asarray(variable)
-        axes = (
-            kept_axes(owners[id(variable)], variable.name, array.shape) if array.dtype.kind == "f" else None
-        )
-        if axes is not None:
-            array, any_rounded = on_grid(array, kernel_scale(array, axes)), True
+        array, owner, name = np.asarray(variable), owners[id(variable)], variable.name
+        axes = kept_axes(owner, name, array.shape)
+        large = is_large(name, array.shape, 2) if bits == 16 else axes is not None
+        if array.dtype.kind != "f" or not large:
+            arrays.append(array)
+            continue
+        count += 1
+        if bits == 16:
+            array = to_half(array)
+            if not np.all(np.isfinite(array)):
+                return _Rounded(
+                    stays_float=f"its {name} has numbers that float16, which ends at {LARGEST_HALF:.0f}, cannot hold"
+                )
+        else:
+            blocks, reason = _blocks(owner, name, array.shape, block_size)
+            array = in_integers(array, axes or (), bits=bits, blocks=blocks)
+            blocked += blocks is not None
+            without_blocks += [reason] if reason else []
         arrays.append(array)
-    return arrays if any_rounded else None
+    if not count:
+        few = "its weights are too few"
+        return _Rounded(stays_float=few if bits == 16 else f"{few} for a scale each")
+    return _Rounded(tuple(arrays), None, "; ".join(dict.fromkeys(without_blocks)) or None, blocked > 0)
+
+
+def _blocks(
+    layer: Any, name: str, shape: tuple[int, ...], block_size: int | None
+) -> tuple[tuple[int, int] | None, str | None]:
+    """The axis and size of a weight's blocks, or the reason why it has a scale for each output channel."""
+    if block_size is None:
+        return None, None
+    axis = block_axis(layer, name, shape)
+    if axis is None:
+        return None, f"its {name} is no matrix"
+    if shape[axis] % block_size:
+        return None, f"its {name} has {shape[axis]} numbers in a line, no multiple of {block_size}"
+    return (axis, block_size), None
 
 
 def _own(layer: Any) -> list[Any]:

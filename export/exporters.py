@@ -22,8 +22,7 @@ EXPORTERS = Registry(
     },
 )
 
-# Schemes that round weights only in Keras; the rest is done to the converted file.
-WEIGHT_ONLY = "weight_only_wi8_afp32"
+# Of it only the weights are rounded in Keras; the rest is done to the converted file.
 DYNAMIC = "dynamic_wi8_afp32"
 
 
@@ -37,6 +36,7 @@ class Settings:
         integers: types of activations and kernels, one of `slimedge.integers.INTEGERS`.
         metadata: JSON values to keep in the file.
         scheme: how the model was quantized, None where it is float.
+        block_size: how many weights share a scale; None for a scale for each channel.
     """
 
     io: str
@@ -44,6 +44,7 @@ class Settings:
     integers: str
     metadata: Mapping[str, Any]
     scheme: str | None = None
+    block_size: int | None = None
 
 
 def check_io(model: keras.Model, io: str) -> None:
@@ -59,6 +60,19 @@ def check_io(model: keras.Model, io: str) -> None:
             f"model '{model.name}' computes in float, so it has no int8 inputs; quantize it with the scheme "
             "static_wi8_ai8 first, or use float32."
         )
+
+
+def with_storage(metadata: Mapping[str, Any], stored: Mapping[str, int]) -> dict[str, Any]:
+    """Note in the lineage's last step how many weights a file holds in which type.
+
+    Args:
+        metadata: of the file.
+        stored: element type to number of weights.
+    """
+    lineage = [dict(step) for step in metadata.get("lineage", [])]
+    if lineage:
+        lineage[-1]["settings"] = {**lineage[-1]["settings"], "weight_storage": dict(stored)}
+    return {**metadata, "lineage": lineage}
 
 
 class Exporter(Protocol):

@@ -90,7 +90,7 @@ def export_model(
             settings: dict[str, Any] = {"to": target, "io": io}
             if target == Format.TFLITE:
                 settings["batch"] = batch
-            elif (quantization_of(lineage) or {}).get("scheme") in {"static_wi8_ai8", DYNAMIC}:
+            elif _computes_on_integers(lineage):
                 settings |= {"integers": integers, "isa": list(isa)}
             steps = (*lineage, Step("export", settings))
             # The temporary file is this process's: the other one may be killed at any moment.
@@ -116,6 +116,11 @@ def export_model(
                 )
             made.append(read_artifact(out))
     return tuple(made)
+
+
+def _computes_on_integers(lineage: Sequence[Step]) -> bool:
+    scheme = str((quantization_of(lineage) or {}).get("scheme", ""))
+    return scheme.startswith("static_") or scheme == DYNAMIC
 
 
 def _check_option(option: str, given: str, allowed: Sequence[str]) -> None:

@@ -91,14 +91,34 @@ def _per_axis(
     )
 
 
-def fuse_dense(graph: OnnxGraph) -> None:
-    """Turn MatMul with a 2-D constant and the bias that follows into one Gemm, where the input is 2-D."""
+def sizes_of(graph: OnnxGraph) -> dict[str, tuple[int, ...]]:
+    """Give the sizes of the tensors of a graph as it came, 0 where one is open."""
     from onnx import shape_inference
 
     inferred = shape_inference.infer_shapes(graph.model).graph
     tensors = (*inferred.value_info, *inferred.input)
     sizes = {v.name: tuple(size.dim_value for size in v.type.tensor_type.shape.dim) for v in tensors}
-    sizes |= {name: constant.shape for name, constant in graph.constants.items()}
+    return sizes | {name: constant.shape for name, constant in graph.constants.items()}
+
+
+def drop_reshapes(graph: OnnxGraph, sizes: Mapping[str, tuple[int, ...]]) -> None:
+    """Remove each Reshape to the shape that there is: tf2onnx makes one of a Transpose of a picture of one pixel.
+
+    It would keep ONNX Runtime from joining the layouts on both sides, and cost two transposes.
+    """
+    for node in [node for node in graph.nodes if node.op_type == "Reshape"]:
+        before, after = sizes.get(node.input[0], ()), graph.constants.get(node.input[1])
+        if after is None or not before or node.output[0] in graph.outputs or attribute(node, "allowzero"):
+            continue
+        # An open size at the start is the same on both sides where all others are.
+        wanted = [int(size) for size in after]
+        if tuple(wanted[1:]) == before[1:] and wanted[0] in {-1, 0, before[0]}:
+            graph.remove([node])
+            graph.redirect(node.output[0], node.input[0])
+
+
+def fuse_dense(graph: OnnxGraph, sizes: Mapping[str, tuple[int, ...]]) -> None:
+    """Turn MatMul with a 2-D constant and the bias that follows into one Gemm, where the input is 2-D."""
     consumers = graph.consumers()
     gone = []
     for node in graph.nodes:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from slimedge import notes
 from slimedge.errors import CheckError, ConversionError, InputError
-from slimedge.export.exporters import DYNAMIC, WEIGHT_ONLY, Settings, check_io
+from slimedge.export.exporters import DYNAMIC, Settings, check_io, with_storage
 from slimedge.export.recurrent import Joint, without_recurrences
 from slimedge.export.tensorflow_graph import inlined, without_erfc
 from slimedge.export.tracing import Traced, Weight, trace
 from slimedge.export.trial import OnnxTrial
+from slimedge.export.weight_grid import Rounding, rounding_of
 from slimedge.keras_file import input_specs, output_specs
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def to_onnx(
     integers: str = "u8s8",
     io: str = "float32",
     scheme: str | None = None,
+    block_size: int | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> ModelProto:
     """Convert a model.
@@ -44,6 +46,7 @@ def to_onnx(
         integers: types of activations and kernels, one of `slimedge.integers.INTEGERS`.
         io: `float32`, or `int8` for integer inputs and outputs of a statically quantized model.
         scheme: how the model was quantized; None where it is float.
+        block_size: how many weights share a scale; None for a scale for each channel.
         metadata: JSON values for the file's `slimedge` property.
 
     Returns:
@@ -82,7 +85,7 @@ def to_onnx(
         joints,
         integers=integers,
         io=io,
-        scheme=scheme,
+        rounding=rounding_of(scheme, block_size),
         metadata=dict(metadata or {}),
     )
     return round_dynamically(proto, integers=integers) if scheme == DYNAMIC else proto
@@ -101,6 +104,7 @@ def export_onnx(model: keras.Model, settings: Settings) -> tuple[bytes, OnnxTria
         integers=settings.integers,
         io=settings.io,
         scheme=settings.scheme,
+        block_size=settings.block_size,
         metadata=settings.metadata,
     )
     if not proto.graph.node or not proto.graph.output:
@@ -138,22 +142,27 @@ def _lower(
     *,
     integers: str,
     io: str,
-    scheme: str | None,
+    rounding: Rounding | None,
     metadata: dict[str, Any],
 ) -> ModelProto:
-    from slimedge.export import onnx_integers, onnx_padding, onnx_rounding
+    from slimedge.export import onnx_integers, onnx_opset, onnx_padding, onnx_rounding
     from slimedge.export import onnx_lowering as lowering
     from slimedge.export.onnx_graph import OnnxGraph
     from slimedge.export.onnx_naming import name_after_layers
     from slimedge.export.onnx_recurrent import join
     from slimedge.export.onnx_transposed import as_convolutions, mend_paddings
-    from slimedge.export.onnx_weights import store_integers
+    from slimedge.export.onnx_weights import store_weights
 
-    graph = OnnxGraph(_convert(traced))
-    lowering.fuse_dense(graph)
+    proto = _convert(traced)
+    if rounding is not None and rounding.bits == 4:
+        proto = onnx_opset.with_int4(proto)
+    graph = OnnxGraph(proto)
+    sizes = lowering.sizes_of(graph)
+    lowering.drop_reshapes(graph, sizes)
+    lowering.fuse_dense(graph, sizes)
     lowering.fill_weights(graph, traced.left_out)
     for joint in joints:
-        join(graph, joint, apart=scheme == WEIGHT_ONLY)
+        join(graph, joint, apart=rounding is not None and rounding.bits < 16)
     if joints:
         lowering.drop_identities(graph)
     lowering.fold_affine(graph)
@@ -163,8 +172,8 @@ def _lower(
     onnx_padding.keep_zero_padding(graph)
     mend_paddings(graph)
     as_convolutions(graph)
-    if scheme == WEIGHT_ONLY:
-        store_integers(graph)
+    if rounding is not None:
+        metadata = with_storage(metadata, store_weights(graph, rounding))
     elif integers == "s8s8":
         onnx_integers.signed_activations(graph)
     elif integers == "u8u8":

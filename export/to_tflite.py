@@ -5,18 +5,22 @@ from __future__ import annotations
 import gc
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from slimedge import notes
 from slimedge.errors import ConversionError, InputError
-from slimedge.export.exporters import DYNAMIC, WEIGHT_ONLY, Settings, check_io
+from slimedge.export.exporters import DYNAMIC, Settings, check_io, with_storage
 from slimedge.export.tensorflow_graph import with_dilations
 from slimedge.export.tflite_edit import codes_of, opcode_of
-from slimedge.export.tflite_weights import round_dynamically, store_integers
-from slimedge.export.tracing import Traced, quantized_layers, trace
+from slimedge.export.tflite_scales import StandIn, put_back, stand_in
+from slimedge.export.tflite_weights import round_dynamically, store_weights
+from slimedge.export.tracing import Traced, Weight, quantized_layers, trace
 from slimedge.export.trial import SIGNATURE, TfliteTrial
+from slimedge.export.weight_grid import Rounding, rounding_of
 from slimedge.keras_file import input_specs, output_specs
 
 if TYPE_CHECKING:
@@ -29,18 +33,20 @@ def to_tflite(
     batch: int = 1,
     io: str = "float32",
     scheme: str | None = None,
+    block_size: int | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Convert a model with TFLite's built-in ops only.
 
-    A quantized model is traced with its kernels on their int8 grid, from which the converter finds the same
-    per-channel scales again, and its activation fake-quants become int8 tensors.
+    A quantized model is traced with its kernels on their grid, from which the converter finds the same per-channel
+    scales again (`slimedge.export.tflite_scales`), and its activation fake-quants become int8 tensors.
 
     Args:
         model: built.
         batch: fixed size of the first axis.
         io: `float32`, or `int8` for integer inputs and outputs of a statically quantized model.
         scheme: how the model was quantized; None where it is float.
+        block_size: how many weights share a scale; None for a scale for each channel.
         metadata: JSON values for the file's `slimedge` metadata.
 
     Returns:
@@ -50,14 +56,22 @@ def to_tflite(
         ConversionError: the converter cannot express an op with TFLite's built-in ones.
         InputError: integer I/O of a float model, or of one with loops.
     """
-    quantized = bool(quantized_layers(model))
     check_io(model, io)
     layers = {layer.name for layer in model._flatten_layers()}
-    traced = trace(model, batch=batch, requantizing=False)
+    stand_ins: list[StandIn] = []
+
+    def stand_for(weight: Weight) -> NDArray[Any]:
+        made = stand_in(weight)
+        if made is None:
+            return weight.dequantized()
+        stand_ins.append(made)
+        return made.value
+
+    traced = trace(model, batch=batch, stand_for=stand_for, requantizing=False)
     with_dilations(traced.definition)
     inputs = [spec.name for spec in input_specs(model)]
     outputs = list(traced.outputs)
-    content = _convert(traced, quantized=quantized, dtype=_other_dtype(model))
+    content = _convert(traced, quantized=bool(quantized_layers(model)), dtype=_other_dtype(model))
     wanted = [spec.name for spec in output_specs(model)]
     del traced
     gc.collect()
@@ -66,7 +80,8 @@ def to_tflite(
         content,
         names,
         integer_io=io == "int8",
-        integer_weights=scheme == WEIGHT_ONLY,
+        rounding=rounding_of(scheme, block_size),
+        stand_ins=stand_ins,
         metadata=dict(metadata or {}),
     )
     return round_dynamically(content) if scheme == DYNAMIC else content
@@ -83,7 +98,12 @@ def _other_dtype(model: keras.Model) -> str:
 def export_tflite(model: keras.Model, settings: Settings) -> tuple[bytes, TfliteTrial]:
     """Make a TFLite file; see `slimedge.export.exporters.Exporter`."""
     content = to_tflite(
-        model, batch=settings.batch, io=settings.io, scheme=settings.scheme, metadata=settings.metadata
+        model,
+        batch=settings.batch,
+        io=settings.io,
+        scheme=settings.scheme,
+        block_size=settings.block_size,
+        metadata=settings.metadata,
     )
     return content, TfliteTrial(content)
 
@@ -141,7 +161,8 @@ def finish(
     *,
     integer_io: bool,
     metadata: dict[str, Any],
-    integer_weights: bool = False,
+    rounding: Rounding | None = None,
+    stand_ins: Sequence[StandIn] = (),
 ) -> bytes:
     """Write names, signature and metadata into a converted file.
 
@@ -150,10 +171,11 @@ def finish(
         names: of inputs, outputs and the layers in between.
         integer_io: whether inputs and outputs become the int8 tensors behind them.
         metadata: JSON values.
-        integer_weights: whether weights on an int8 grid are kept as integers.
+        rounding: what weights were rounded to, which are kept like that; None for floats.
+        stand_ins: kernels that the converter was given with some weights moved.
 
     Raises:
-        ConversionError: the converter left an empty or truncated model.
+        ConversionError: the converter left an empty or truncated model, or lost a kernel.
         InputError: integer I/O of a model with loops.
     """
     import flatbuffers
@@ -167,6 +189,7 @@ def finish(
             "the TFLite converter swallowed an error and left a model without operators or outputs; "
             "report the model, or export to ONNX."
         )
+    put_back(model, stand_ins, schema)
     _dequantize_strays(model, graph, schema)
     if integer_io and len(model.subgraphs) > 1:
         # Seen with LiteRT 2.3: such a file gives other answers from the second run on, in some processes.
@@ -177,8 +200,8 @@ def finish(
     if integer_io:
         _drop_edges(model, graph, schema)
     _name_tensors(graph, inputs, outputs, names.layers)
-    if integer_weights:
-        store_integers(model, schema)
+    if rounding is not None:
+        metadata = with_storage(metadata, store_weights(model, schema, rounding))
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
     signature.inputs = [_entry(schema, n, i) for n, i in zip(inputs, graph.inputs, strict=True)]

@@ -75,6 +75,7 @@ def trace(
     *,
     batch: int | None,
     leave_out: Callable[[Weight], bool] | None = None,
+    stand_for: Callable[[Weight], NDArray[Any]] = Weight.dequantized,
     requantizing: bool = True,
 ) -> Traced:
     """Trace a model at inference.
@@ -83,6 +84,7 @@ def trace(
         model: built.
         batch: size of the first axis of every input, None for any.
         leave_out: which weights become placeholders; the others are constants in the graph.
+        stand_for: the numbers that a constant weight has in the graph.
         requantizing: see `slimedge.fake_quant.lowering`.
 
     Returns:
@@ -106,7 +108,7 @@ def trace(
         given = tensors[: len(inputs)]
         fed = dict(zip(out, tensors[len(inputs) :], strict=True))
         mapping = [
-            (variables[key], fed[key] if key in fed else tf.constant(weight.dequantized()))
+            (variables[key], fed[key] if key in fed else tf.constant(stand_for(weight)))
             for key, weight in weights.items()
         ]
         with keras.StatelessScope(mapping), lowering(requantizing=requantizing):

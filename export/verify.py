@@ -228,5 +228,5 @@ def _input_ranges(model: keras.Model) -> dict[str, tuple[float, float]]:
     for layer in model.layers:
         if type(layer).__name__ == "FakeQuant" and id(layer.input) in names:
             scale, zero_point = layer.grid()
-            ranges[names[id(layer.input)]] = (-zero_point * scale, (255 - zero_point) * scale)
+            ranges[names[id(layer.input)]] = (-zero_point * scale, (2**layer.bits - 1 - zero_point) * scale)
     return ranges

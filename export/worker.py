@@ -77,8 +77,16 @@ def convert(
     inputs = example_inputs(network, given)
     expected = keras_outputs(network, inputs)
     quantized = any(type(layer).__name__ == "FakeQuant" for layer in network._flatten_layers())
-    scheme = (quantization_of(lineage_of(network)) or {}).get("scheme")
-    settings = Settings(io=io, batch=batch, integers=integers, metadata=metadata, scheme=scheme)
+    quantization = quantization_of(lineage_of(network)) or {}
+    scheme = quantization.get("scheme")
+    settings = Settings(
+        io=io,
+        batch=batch,
+        integers=integers,
+        metadata=metadata,
+        scheme=scheme,
+        block_size=quantization.get("block_size"),
+    )
     content, trial = EXPORTERS[to](network, settings)
     measured = fidelity(expected, trial.run(inputs), output_steps(network))
     kind = {"quantized": quantized, "dynamic": scheme == DYNAMIC}

@@ -135,6 +135,35 @@ def squeeze_and_excite() -> keras.Model:
 
 
 @model
+def hard_swish_and_excite() -> keras.Model:
+    x = inputs = keras.Input((10, 10, 6))
+    x = layers.Conv2D(8, 3, padding="same", use_bias=False)(x)
+    x = layers.Activation("hard_swish")(layers.BatchNormalization()(x))
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = layers.Conv2D(4, 1, activation="relu")(gate)
+    gate = layers.Conv2D(8, 1, activation="hard_sigmoid")(gate)
+    x = layers.Conv2D(6, 3, activation="hard_silu")(layers.Multiply()([x, gate]))
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dense(16, activation="hard_swish")(x)
+    return keras.Model(inputs, layers.Dense(4, name="scores")(x))
+
+
+@model
+def hard_swish_by_hand() -> keras.Model:
+    inputs = keras.Input((10, 10, 6))
+    x = layers.Conv2D(8, 3, padding="same")(30.0 * inputs - 15.0)
+    x = x * keras.ops.relu6(x + 3.0) / 6.0
+    gate = layers.Dense(8)(layers.GlobalAveragePooling2D()(x))
+    gate = layers.ReLU(6.0)(gate + 3.0) * (1.0 / 6.0)
+    x = layers.Multiply()([x, layers.Reshape((1, 1, 8))(gate)])
+    x = keras.ops.hard_silu(layers.DepthwiseConv2D(3)(x))
+    x = layers.Conv2D(6, 1)(x) * np.linspace(-1, 2, 6, dtype=np.float32)
+    return keras.Model(
+        inputs, layers.Conv1D(3, 1, name="end")(keras.ops.hard_silu(layers.Reshape((64, 6))(x)))
+    )
+
+
+@model
 def sequence() -> keras.Model:
     x = inputs = keras.Input((32, 5), name="signal")
     x = layers.Conv1D(8, 5, padding="same", use_bias=False)(x)
@@ -299,7 +328,7 @@ def activations_that_stay_float() -> keras.Model:
     x = layers.Conv2D(4, 3, activation=layers.PReLU(shared_axes=[1, 2], alpha_initializer="normal"))(x)
     x = layers.BatchNormalization()(x)
     x = layers.Conv2D(4, 1, activation=layers.LeakyReLU(0.3))(x)
-    x = layers.Conv2D(4, 1, activation="hard_silu")(x)
+    x = layers.Conv2D(4, 1, activation="mish")(x)
     return keras.Model(inputs, layers.Softmax(axis=1, name="columns")(x))
 
 

@@ -15,8 +15,10 @@ import pytest
 import tiny_files
 from tiny_onnx import linear
 
+from slimedge.cli import options
 from slimedge.cli.app import COMMANDS
 from slimedge.cli.running import run
+from slimedge.errors import InputError
 
 COMMAND = [sys.executable, "-m", "slimedge.cli"]
 GENERATOR = np.random.default_rng(3)
@@ -72,6 +74,16 @@ def test_the_version_is_the_package_s(capsys):
 
     assert run(["--version"]) == 0
     assert told(capsys)[0] == f"slimedge {slimedge.__version__}\n"
+
+
+def test_an_observer_may_be_for_all_tensors_or_for_those_of_a_name():
+    assert options.observers([]) == ("minmax", {})
+    assert options.observers(["a=b*=mse", "entropy", "c=percentile:99"]) == (
+        "entropy",
+        {"a=b*": "mse", "c": "percentile:99"},
+    )
+    with pytest.raises(InputError, match=r"--observer mse and --observer entropy are both for all tensors"):
+        options.observers(["mse", "entropy"])
 
 
 @pytest.mark.parametrize(
@@ -305,6 +317,29 @@ def test_a_model_goes_all_the_way(tmp_path, monkeypatch, hurried, capsys):
     assert variant["agreement"]["value"] > 0.9
     assert variant["layer_sqnr"]
     assert "SQNR by layer" in Path("report.html").read_text()
+
+
+def test_a_quantized_model_is_trained_on_what_is_left_of_the_data(tmp_path, monkeypatch, capsys):
+    import small_models
+
+    monkeypatch.chdir(tmp_path)
+    network = small_models.MODELS["dense_chain"]()
+    network.save("float.keras")
+    np.savez("data.npz", **small_models.examples(network, count=200))
+    command = ["quantize", "float.keras", "--data", "data.npz", "-o", "int8.keras", "--json", "done.json"]
+
+    assert run([*command, "--qat-epochs", "2"]) == 0
+    out, _ = told(capsys)
+    assert "ranges by minmax over 80 examples\ntrained on 80 examples, 2 epochs, by distillation" in out
+    document = json.loads(Path("done.json").read_text())
+    assert document["scheme"] == "static_wi8_ai8"
+    assert [step["name"] for step in document["artifact"]["lineage"]] == ["quantize", "train"]
+    assert document["after"]["sqnr_db"] > 20
+
+    assert run([*command, "--qat-epochs", "-1"]) == 2
+    assert "-1 epochs of training are not possible" in told(capsys)[1]
+    assert run([*command, "--qat-epochs", "1", "--calibration", "100", "--samples", "100"]) == 2
+    assert "leave no example to train on" in told(capsys)[1]
 
 
 def test_a_model_is_not_quantized_onto_itself(tmp_path, monkeypatch, capsys):

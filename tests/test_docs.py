@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from slimedge.artifact import Artifact
 from slimedge.benchmarks.judging import GoalOutcome
 from slimedge.cli.app import command
 from slimedge.compress import quantization, rules
+from slimedge.compress.methods import METHODS
 from slimedge.compress.observers import OBSERVERS
 from slimedge.export import verify
 from slimedge.runtime.backends import BACKENDS
@@ -158,7 +160,14 @@ def test_the_reference_has_every_parameter_of_a_function(name):
 
 
 def test_the_reference_has_every_registered_name():
-    names = [*OBSERVERS, *quantization.SCHEMES, *BACKENDS, *integers.INTEGERS, *artifact_file.READERS]
+    names = [
+        *OBSERVERS,
+        *METHODS,
+        *quantization.SCHEMES,
+        *BACKENDS,
+        *integers.INTEGERS,
+        *artifact_file.READERS,
+    ]
     assert [name for name in names if f"`{name}" not in REFERENCE and f"`.{name}" not in REFERENCE] == []
     assert len(readers.READERS) == 7  # the rows of the reference's table of data
 
@@ -189,52 +198,110 @@ def table(caption, columns, *rows):
     )
 
 
-NETS = {"resnet8": "ResNet-8", "depthwise_separable": "depthwise-separable net"}
+NETS = {
+    "resnet8": "ResNet-8",
+    "depthwise_separable": "depthwise-separable net",
+    "mobilenet_v3": "MobileNetV3",
+    "dense_autoencoder": "dense autoencoder",
+}
+NONE = "–"
 
 
 def full_set(found):
-    def row(what, value):
-        return (what, *(value(net) for net in found["nets"]))
+    def row(what, value, key=None):
+        return (what, *(NONE if key and net[key] is None else value(net) for net in found["nets"]))
+
+    def accuracy(file):
+        return row(f"accuracy, {file}", lambda net: percent(net["accuracy"][file.lower()]), "accuracy")
+
+    def error(file):
+        caption = f"mean squared error of a pixel, {file}"
+        return row(caption, lambda net: f"{net['squared_error'][file.lower()]:.5f}", "squared_error")
 
     def pair(net, key, one, other):
         return net[key][f"{one} / {other}"]
 
+    files = [f"{kind} {name}" for kind in ("float", "int8") for name in ("ONNX", "TFLite")]
     return table(
         f"Fashion-MNIST, all {found['nets'][0]['examples']:,} test images ([full_set.json]"
         "(benchmarks/results/full_set.json))",
         [NETS[net["model"]] for net in found["nets"]],
-        row("accuracy, float ONNX", lambda net: percent(net["accuracy"]["float onnx"])),
-        row("accuracy, float TFLite", lambda net: percent(net["accuracy"]["float tflite"])),
-        row("accuracy, int8 ONNX", lambda net: percent(net["accuracy"]["int8 onnx"])),
-        row("accuracy, int8 TFLite", lambda net: percent(net["accuracy"]["int8 tflite"])),
-        row("bytes of int8 over float, ONNX", lambda net: f"{net['bytes_share']['onnx']:.3f}"),
-        row("bytes of int8 over float, TFLite", lambda net: f"{net['bytes_share']['tflite']:.3f}"),
-        row("convolutions and dense layers on integers, ONNX", lambda net: of(net["heavy_ops"]["int8 onnx"])),
-        row(
-            "convolutions and dense layers on integers, TFLite",
-            lambda net: of(net["heavy_ops"]["int8 tflite"]),
+        *map(accuracy, files),
+        *map(error, files),
+        *(
+            row(
+                f"bytes of int8 over float, {name}",
+                lambda net, name=name: f"{net['bytes_share'][name.lower()]:.3f}",
+            )
+            for name in ("ONNX", "TFLite")
+        ),
+        *(
+            row(
+                f"convolutions and dense layers on integers, {name}",
+                lambda net, name=name: of(net["heavy_ops"][f"int8 {name.lower()}"]),
+            )
+            for name in ("ONNX", "TFLite")
+        ),
+        *(
+            row(
+                f"all operators on integers, the two ends apart, {name}",
+                lambda net, name=name: of(inner(net["ops"][f"int8 {name.lower()}"])),
+            )
+            for name in ("ONNX", "TFLite")
+        ),
+        *(
+            row(
+                f"same class as the int8 Keras graph, 2,000 images, {name}",
+                lambda net, name=name: percent(pair(net, "agreement", "int8 keras", f"int8 {name.lower()}")),
+                "agreement",
+            )
+            for name in ("ONNX", "TFLite")
         ),
         row(
-            "same class as the int8 Keras graph, 2,000 images, ONNX",
-            lambda net: percent(pair(net, "agreement", "int8 keras", "int8 onnx")),
-        ),
-        row(
-            "same class as the int8 Keras graph, 2,000 images, TFLite",
-            lambda net: percent(pair(net, "agreement", "int8 keras", "int8 tflite")),
-        ),
-        row(
-            "largest difference of a probability, Keras and ONNX",
+            "largest difference of a number in the output, Keras and ONNX",
             lambda net: f"{pair(net, 'largest_difference', 'int8 keras', 'int8 onnx'):.3f}",
         ),
         row(
-            "largest difference of a probability, ONNX and TFLite",
+            "largest difference of a number in the output, ONNX and TFLite",
             lambda net: f"{pair(net, 'largest_difference', 'int8 onnx', 'int8 tflite'):.3f}",
         ),
     )
 
 
+def inner(counts):
+    """Without the QuantizeLinear at the input and the DequantizeLinear at the output."""
+    return counts[0], counts[1] - 2
+
+
 def of(counts):
     return f"{counts[0]} of {counts[1]}"
+
+
+def qat(found):
+    names = list(dict.fromkeys(run["model"] for run in found["runs"]))
+
+    def row(what, bits, value):
+        chosen = {
+            name: [value(run) for run in found["runs"] if (run["model"], run["weight_bits"]) == (name, bits)]
+            for name in names
+        }
+        return (
+            what,
+            *(
+                f"{percent(sum(found) / len(found))} ({len(found)})" if found else "–"
+                for found in chosen.values()
+            ),
+        )
+
+    return table(
+        "accuracy on all of Fashion-MNIST's test images, mean (of so many seeds) ([qat.json]"
+        "(benchmarks/results/qat.json))",
+        [NETS[name] for name in names],
+        row("float", 8, lambda run: run["float_accuracy"]),
+        row("int8, post-training", 8, lambda run: run["post_training_accuracy"]),
+        row("int8, trained for one epoch", 8, lambda run: run["trained_accuracy"]),
+        row("4-bit weights, trained for one epoch", 4, lambda run: run["trained_accuracy"]),
+    )
 
 
 def words(found):
@@ -305,6 +372,30 @@ def zoo(found):
     )
 
 
+def weight_only(found):
+    kinds = {"onnx": "ONNX", "tflite": "TFLite"}
+    forms = [form for form in found["nets"][0]["accuracy"]["onnx"] if form != "float"]
+
+    def row(what, value):
+        return (what, *(value(net) for net in found["nets"]))
+
+    def figures(net, kind, form):
+        share, ratio = net["bytes_share"][kind][form], net["time_ratio"][kind][form]["value"]
+        return f"{percent(net['accuracy'][kind][form])} / {share:.2f} / {ratio:.2f}"
+
+    return table(
+        "weights: accuracy / bytes over float / latency over float ([weight_only.json]"
+        "(benchmarks/results/weight_only.json))",
+        ["ResNet-8", "depthwise-separable net", "word's language"],
+        row("float", lambda net: percent(net["accuracy"]["onnx"]["float"])),
+        *(
+            row(f"{form}, {name}", partial(figures, kind=kind, form=form))
+            for form in forms
+            for kind, name in kinds.items()
+        ),
+    )
+
+
 def speed(found):
     def row(what, value):
         return (what, *(value(net) for net in found["nets"]))
@@ -344,13 +435,71 @@ def export_cost(found):
 SIDES = ("ours", "plain")
 
 
+def calibration_cost(found):
+    few, many = (str(images) for images in found["images"])
+
+    def growth(observer):
+        return [
+            f"{(net['peak_bytes'][observer][many] - net['peak_bytes'][observer][few]) / 1e6:.0f} MB"
+            for net in found["nets"]
+        ]
+
+    return table(
+        f"calibrating on {int(many):,} images ([calibration_cost.json]"
+        "(benchmarks/results/calibration_cost.json))",
+        [NETS[net["model"]] for net in found["nets"]],
+        *(
+            (
+                f"time over that of the graph without observers, {observer}",
+                *(f"{net['ratio'][observer]:.2f}" for net in found["nets"]),
+            )
+            for observer in found["nets"][0]["ratio"]
+        ),
+        *(
+            (f"peak memory over that of {few} images, {observer}", *growth(observer))
+            for observer in found["nets"][0]["ratio"]
+        ),
+    )
+
+
+def observer_effect(found):
+    nets = found["nets"]
+    return table(
+        f"int8 by observer, {found['calibration_examples']} calibration images ([observer_effect.json]"
+        "(benchmarks/results/observer_effect.json))",
+        [NETS[net["model"]] for net in nets],
+        ("float", *(percent(net["float_accuracy"]) for net in nets)),
+        *(
+            (
+                f"`{name}`",
+                *(
+                    f"{percent(net['observers'][name]['accuracy'])}, "
+                    f"{net['observers'][name]['sqnr_db']:.1f} dB"
+                    for net in nets
+                ),
+            )
+            for name in nets[0]["observers"]
+        ),
+    )
+
+
 def train_demo(found):
     return table(
         "the bundled nets ([train_demo.json](benchmarks/results/train_demo.json))",
         [NETS[name] for name in found],
         ("parameters", *(f"{net['parameters']:,}" for net in found.values())),
         ("epochs of training", *(f"{net['epochs']}" for net in found.values())),
-        ("accuracy on the test set", *(percent(net["accuracy"]["test"]) for net in found.values())),
+        (
+            "accuracy on the test set",
+            *(percent(net["accuracy"]["test"]) if "accuracy" in net else NONE for net in found.values()),
+        ),
+        (
+            "mean squared error of a pixel on the test set",
+            *(
+                f"{net['mean_squared_error']['test']:.4f}" if "mean_squared_error" in net else NONE
+                for net in found.values()
+            ),
+        ),
     )
 
 
@@ -378,7 +527,21 @@ def aa(found):
 
 
 TABLES = {
-    table.__name__: table for table in (full_set, words, zoo, speed, export_cost, train_demo, train_words, aa)
+    table.__name__: table
+    for table in (
+        full_set,
+        qat,
+        words,
+        weight_only,
+        zoo,
+        speed,
+        export_cost,
+        calibration_cost,
+        observer_effect,
+        train_demo,
+        train_words,
+        aa,
+    )
 }
 
 

@@ -7,43 +7,21 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import pytest
+from graph_checks import assert_same, kinds, shaken
 from keras import layers
-from small_models import examples
 
-from slimedge.compress.folding import affine_to_depthwise, batchnorm_affine, fold_batchnorm, scale_outputs
+from slimedge.compress.folding import batchnorm_affine, fold_affine, scale_outputs
 from slimedge.compress.simplifying import split_activations
-from slimedge.export.worker import keras_outputs
 from slimedge.graph import Graph, Layer
 from slimedge.graph_making import to_model
 from slimedge.graph_reading import from_model
 
 
-def shaken(network: keras.Model) -> keras.Model:
-    """The model with random weights and statistics."""
-    generator = np.random.default_rng(0)
-    for variable in network.variables:
-        low, high = (0.5, 1.5) if variable.name in {"gamma", "moving_variance"} else (-0.5, 0.5)
-        variable.assign(generator.uniform(low, high, variable.shape))
-    return network
-
-
 def folded(network: keras.Model) -> tuple[Graph, tuple[str, ...]]:
     """The folded graph, seen to compute what the model computes."""
-    graph, names = fold_batchnorm(split_activations(from_model(network)))
+    graph, names = fold_affine(split_activations(from_model(network)))
     assert_same(network, graph)
     return graph, names
-
-
-def assert_same(network: keras.Model, graph: Graph) -> None:
-    inputs = examples(network, count=4)
-    before, after = keras_outputs(network, inputs), keras_outputs(to_model(graph), inputs)
-    assert list(before) == list(after)
-    for name, expected in before.items():
-        np.testing.assert_allclose(after[name], expected, atol=1e-5)
-
-
-def kinds(graph: Graph) -> list[str]:
-    return [node.layer.kind for node in graph.nodes]
 
 
 LAYERS: dict[str, tuple[tuple[int, ...], Callable[[], keras.Layer]]] = {
@@ -72,12 +50,13 @@ def test_batchnorm_goes_into_every_layer_with_output_channels(kind: str, affine:
     assert names == ("end",)
 
 
-def test_two_in_a_row_leave_the_second() -> None:
+def test_several_in_a_row_are_folded_one_after_the_other() -> None:
     inputs = keras.Input((6, 6, 3))
     x = layers.BatchNormalization(name="first")(layers.Conv2D(4, 3)(inputs))
-    graph, names = folded(shaken(keras.Model(inputs, layers.BatchNormalization()(x))))
-    assert names == ("first",)
-    assert kinds(graph) == ["Conv2D", "BatchNormalization"]
+    x = layers.Rescaling([0.5, -1.0, 2.0, 1.0], offset=3.0, name="second")(x)
+    graph, names = folded(shaken(keras.Model(inputs, layers.BatchNormalization(name="third")(x))))
+    assert names == ("first", "second", "third")
+    assert kinds(graph) == ["Conv2D"]
 
 
 def unfoldable() -> dict[str, keras.Model]:
@@ -143,49 +122,3 @@ def test_scaling_gives_a_bias_where_there_was_none() -> None:
     np.testing.assert_array_equal(scaled.weight("bias"), [4, 5, 6])
     assert scaled.config["use_bias"]
     assert layer.weight("bias") is None
-
-
-def normalization(axis: object, shape: tuple[int, ...], *, invert: bool = False) -> keras.Layer:
-    layer = layers.Normalization(axis=axis, invert=invert)
-    rows = np.arange(shape[0], dtype=np.float32).reshape((-1, *(1 for _ in shape[1:])))
-    layer.adapt(np.random.default_rng(0).normal(2, 3, (40, *shape)).astype(np.float32) + rows)
-    return layer
-
-
-AFFINE: dict[str, tuple[tuple[int, ...], Callable[[], keras.Layer], bool]] = {
-    "BatchNorm of a picture": ((5, 5, 3), layers.BatchNormalization, True),
-    "BatchNorm of a sequence": ((5, 3), layers.BatchNormalization, True),
-    "BatchNorm along rows": ((3, 5, 3), lambda: layers.BatchNormalization(axis=1), False),
-    "BatchNorm of a row": ((5,), layers.BatchNormalization, False),
-    "Rescaling": ((5, 5, 3), lambda: layers.Rescaling(0.5, offset=-1.0), True),
-    "Rescaling by channel": ((5, 5, 3), lambda: layers.Rescaling([1.0, 2.0, 3.0], [0.0, 1.0, 2.0]), True),
-    "Rescaling by column": ((3, 3, 3), lambda: layers.Rescaling([[1.0], [2.0], [3.0]]), False),
-    "Normalization": ((5, 5, 3), lambda: normalization(-1, (5, 5, 3)), True),
-    "Normalization, inverted": ((5, 3), lambda: normalization(-1, (5, 3), invert=True), True),
-    "Normalization of everything": ((5, 5, 3), lambda: normalization(None, (5, 5, 3)), True),
-    "Normalization along rows": ((4, 4), lambda: normalization(1, (4, 4)), False),
-    "Normalization by place": ((3, 3, 9), lambda: normalization((1, 2), (3, 3, 9)), False),
-    "Normalization by given numbers": (
-        (5, 5, 3),
-        lambda: layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 5.0, 6.0]),
-        True,
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", AFFINE)
-def test_what_is_affine_per_channel_becomes_a_depthwise_convolution(kind: str) -> None:
-    shape, make, becomes = AFFINE[kind]
-    inputs = keras.Input(shape)
-    network = keras.Model(inputs, make()(inputs))
-    if isinstance(network.layers[-1], layers.BatchNormalization):
-        shaken(network)
-    graph = affine_to_depthwise(from_model(network))
-    assert_same(network, graph)
-    assert kinds(graph)[0].startswith("DepthwiseConv") is becomes
-
-
-def test_other_types_than_float32_stay() -> None:
-    inputs = keras.Input((4, 4, 3), dtype="uint8")
-    graph = from_model(keras.Model(inputs, layers.Rescaling(1 / 255)(inputs)))
-    assert kinds(affine_to_depthwise(graph)) == ["Rescaling"]

@@ -167,7 +167,11 @@ def reasons() -> dict[str, tuple[Any, Any, str]]:
     conv = layers.Conv2D(4, 1)(x)
     half = layers.Conv2D(4, 3, dtype="float16", name="it")(x)
     return {
-        "a constant sum": (x, (conv + 1.0), "one of its operands is a constant"),
+        "a sum with a constant picture": (
+            x,
+            conv + np.ones((8, 8, 4), np.float32),
+            "one of its operands is a constant",
+        ),
         "a constant maximum": (x, ops.maximum(conv, np.ones(4, np.float32)), "operands is a constant"),
         "a softmax along rows": (x, layers.Softmax(axis=1)(conv), "Softmax has no int8 form"),
         "a ReLU that leaks": (x, layers.ReLU(negative_slope=0.1)(conv), "ReLU has no int8 form"),

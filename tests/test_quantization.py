@@ -10,8 +10,9 @@ from small_models import MODELS, examples, float_and_int8
 from slimedge.artifact import Step
 from slimedge.compress.calibration import Watch
 from slimedge.compress.folding import OUTPUT_AXES
+from slimedge.compress.kernels import kernel_scale, snapped_bias
 from slimedge.compress.quantization import Quantize, quantize
-from slimedge.compress.static import kernel_scale, simplify, snapped_bias
+from slimedge.compress.static import simplify
 from slimedge.data import Data
 from slimedge.errors import CheckError, InputError
 from slimedge.fake_quant import FakeQuant, FakeQuantWeights
@@ -115,7 +116,8 @@ def test_it_saves_loads_evaluates_and_trains(pair: tuple[keras.Model, keras.Mode
     )
     target = keras.tree.pack_sequence_as(output_structure(loaded), [np.zeros_like(array) for array in before])
     loss = loaded.evaluate(given, target, verbose=0, return_dict=True)["loss"]
-    kernel = next(layer for layer in loaded.layers if isinstance(layer, FakeQuantWeights)).layer.kernel
+    rounded = (layer for layer in loaded.layers if isinstance(layer, FakeQuantWeights))
+    kernel = next(layer.layer.kernel for layer in rounded if layer.trainable_weights)
     old = kernel.numpy().copy()
     loaded.fit(given, target, epochs=1, verbose=0)
     assert np.isfinite(loss)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import keras
-import numpy as np
 import pytest
+from graph_checks import assert_same, kinds
 from keras import layers
-from small_models import examples
 
 from slimedge.compress.simplifying import (
     split_activations,
@@ -16,23 +15,9 @@ from slimedge.compress.simplifying import (
     split_swish,
     strip_training_only,
 )
-from slimedge.export.worker import keras_outputs
-from slimedge.graph import Graph
 from slimedge.graph_making import to_model
 from slimedge.graph_reading import from_model
 from slimedge.keras_file import output_specs
-
-
-def assert_same(network: keras.Model, graph: Graph) -> None:
-    inputs = examples(network, count=4)
-    before, after = keras_outputs(network, inputs), keras_outputs(to_model(graph), inputs)
-    assert list(before) == list(after)
-    for name, expected in before.items():
-        np.testing.assert_allclose(after[name], expected, atol=1e-5)
-
-
-def kinds(graph: Graph) -> list[str]:
-    return [node.layer.kind for node in graph.nodes]
 
 
 def test_dropout_noise_and_augmentation_go() -> None:
@@ -118,13 +103,15 @@ def test_an_activation_that_is_a_layer_without_weights_is_split() -> None:
     assert_same(network, graph)
 
 
-@pytest.mark.parametrize("name", ["swish", "silu"])
+@pytest.mark.parametrize("name", ["swish", "silu", "hard_swish", "hard_silu"])
 def test_swish_is_a_sigmoid_and_a_product(name: str) -> None:
     inputs = keras.Input((6, 6, 3))
     x = layers.Conv2D(4, 3, activation=name)(inputs)
     network = keras.Model(inputs, layers.Activation(name)(x))
     graph = split_swish(split_activations(from_model(network)))
     assert kinds(graph) == ["Conv2D", "Activation", "Multiply", "Activation", "Multiply"]
+    gate = "hard_sigmoid" if name.startswith("hard") else "sigmoid"
+    assert {graph.nodes[index].layer.config["activation"] for index in (1, 3)} == {gate}
     assert_same(network, graph)
 
 

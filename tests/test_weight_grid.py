@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from slimedge.export.weight_grid import LARGEST, grid_of
+from slimedge.export.weight_grid import grid_of, halves_of
 
 Array = np.ndarray
+LARGEST = 127
 
 
 def on_grid(*shape: int, seed: int = 0) -> tuple[Array, Array, Array]:
@@ -93,10 +94,72 @@ def test_one_number_off_the_grid_is_no_grid() -> None:
     assert grid_of(array) is None
 
 
-def test_a_grid_of_which_no_number_is_at_the_end_is_no_grid() -> None:
-    values = np.random.default_rng(0).integers(-100, 101, (50, 4)).astype(np.float32)
-    values[0] = 99
-    assert grid_of(values * np.float32(0.013)) is None
+@pytest.mark.parametrize(("largest", "reached"), [(127, 100), (7, 5), (7, 1)])
+def test_a_grid_need_not_be_used_to_its_end(largest: int, reached: int) -> None:
+    generator = np.random.default_rng(0)
+    values = generator.integers(-reached, reached + 1, (50, 4)).astype(np.int8)
+    values[0] = reached
+    scale = generator.uniform(1e-3, 2e-2, 4).astype(np.float32)
+    found = grid_of(values * scale, largest=largest)
+    assert found is not None
+    np.testing.assert_array_equal(found.values.astype(np.float32) * found.scale, values * scale)
+    assert np.abs(found.values).max() <= largest
+
+
+@pytest.mark.parametrize("largest", [127, 7])
+def test_numbers_are_given_back_to_the_last_bit(largest: int) -> None:
+    generator = np.random.default_rng(3)
+    values = generator.integers(-largest, largest + 1, (64, 500)).astype(np.float32)
+    array = values * generator.lognormal(-5, 3, 500).astype(np.float32)
+    found = grid_of(array, largest=largest)
+    assert found is not None
+    np.testing.assert_array_equal(found.values * found.scale, array)
+
+
+def test_numbers_that_differ_a_little_are_no_grid() -> None:
+    array = np.random.default_rng(0).uniform(1, 1 + 1e-5, (50, 4)).astype(np.float32)
+    assert grid_of(array) is None
+    assert grid_of(array, largest=7) is None
+
+
+def blocks(*shape: int, axis: int, size: int, seed: int = 0) -> tuple[Array, Array, Array]:
+    """4-bit integers, the scale of each block along the axis, and their product."""
+    generator = np.random.default_rng(seed)
+    values = generator.integers(-7, 8, shape).astype(np.int8)
+    coarse = list(shape)
+    coarse[axis] //= size
+    scale = generator.uniform(1e-3, 2e-2, coarse).astype(np.float32)
+    return values, scale, values * np.repeat(scale, size, axis)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((64, 20), 0), ((20, 64), 1), ((3, 96, 5), 1)])
+def test_blocks_are_found_along_any_axis(shape: tuple[int, ...], axis: int) -> None:
+    values, scale, array = blocks(*shape, axis=axis, size=32)
+    assert grid_of(array, largest=7) is None
+    found = grid_of(array, largest=7, block_size=32)
+    assert found is not None
+    assert (found.axis, found.block) == (axis, 32)
+    np.testing.assert_array_equal(found.values, values)
+    np.testing.assert_array_equal(found.values * np.repeat(found.scale, 32, axis), array)
+    np.testing.assert_allclose(found.scale, scale, rtol=3e-7)
+
+
+def test_a_matrix_on_one_grid_has_no_blocks_even_where_they_are_asked_for() -> None:
+    found = grid_of(on_grid(64, 32)[2], block_size=32)
+    assert found is not None
+    assert found.block is None
+
+
+def test_halves_are_found_where_every_number_is_one() -> None:
+    array = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float16)
+    array[0] = [0, -0.0, 6e-8, 65504, -65504, 3e-5]  # zeros, the least subnormal, the ends, a subnormal
+    found = halves_of(array.astype(np.float32))
+    assert found is not None
+    np.testing.assert_array_equal(found.view(np.uint16), array.view(np.uint16))
+    for odd in (65520, 1e-8, 0.1, np.nan):
+        changed = array.astype(np.float32)
+        changed[3, 3] = odd
+        assert halves_of(changed) is None
 
 
 NO_GRIDS: dict[str, Array] = {

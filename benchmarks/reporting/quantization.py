@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -12,6 +13,8 @@ from slimedge.benchmarks.quantizing import Quantized
 from slimedge.benchmarks.reporting import figures
 from slimedge.benchmarks.reporting.artifact import as_dict
 from slimedge.benchmarks.reporting.printing import put
+from slimedge.lineage import quantization_of
+from slimedge.weight_rounding import WEIGHT_ONLY_BITS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,18 +29,29 @@ def show(done: Quantized, console: Console) -> None:
 
 def lines(done: Quantized) -> list[str]:
     """Give the same as lines of text."""
-    settings = done.artifact.lineage[-1].settings
+    settings = quantization_of(done.artifact.lineage) or {}
     text = [f"note: {notice}" for notice in done.notices]
     if "chosen_because" in settings:
         text.append(f"scheme {settings['scheme']}: {settings['chosen_because']}")
     count = _count(len(done.integer_layers), "layer")
     if "observer" in settings:
+        others = "".join(f", of {each} by {name}" for each, name in settings.get("observers", {}).items())
         text.append(
-            f"{count} quantized to {settings['scheme']}, ranges by {settings['observer']} over "
+            f"{count} quantized to {settings['scheme']}, ranges by {settings['observer']}{others} over "
             f"{settings['calibration_examples']:,} examples"
         )
     else:
-        text.append(f"weights of {count} rounded to 8 bits; nothing had to be calibrated")
+        text.append(f"weights of {count} rounded to {_form(settings)}; nothing had to be calibrated")
+    text += [
+        f"  {name} has a scale for each channel: {reason}"
+        for name, reason in settings.get("layers_without_blocks", {}).items()
+    ]
+    text += [
+        f"trained on {step.settings['training_examples']:,} examples, {_count(step.settings['epochs'], 'epoch')}, by "
+        f"{step.settings['loss']}"
+        for step in done.artifact.lineage
+        if step.name == "train"
+    ]
     if done.float_layers:
         text.append(f"{_count(len(done.float_layers), 'layer')} stayed float:")
         text += [f"  {name}: {reason}" for name, reason in done.float_layers.items()]
@@ -52,10 +66,11 @@ def lines(done: Quantized) -> list[str]:
 
 def as_json(done: Quantized) -> str:
     """Write the same as JSON."""
+    settings = quantization_of(done.artifact.lineage) or {}
     document = {
         "artifact": as_dict(done.artifact),
-        "scheme": done.artifact.lineage[-1].settings["scheme"],
-        "chosen_because": done.artifact.lineage[-1].settings.get("chosen_because"),
+        "scheme": settings["scheme"],
+        "chosen_because": settings.get("chosen_because"),
         "integer_layers": list(done.integer_layers),
         "float_layers": dict(done.float_layers),
         "layer_sqnr": [asdict(layer) for layer in done.layer_sqnr],
@@ -64,6 +79,13 @@ def as_json(done: Quantized) -> str:
         "notices": list(done.notices),
     }
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _form(settings: Mapping[str, Any]) -> str:
+    bits = WEIGHT_ONLY_BITS.get(settings["scheme"], 8)
+    if bits == 16:
+        return "float16"
+    return f"{bits} bits" + (f" in blocks of {settings['block_size']}" if "block_size" in settings else "")
 
 
 def _accuracy(done: Quantized) -> str:

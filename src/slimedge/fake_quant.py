@@ -18,6 +18,8 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
+from slimedge.weight_rounding import largest_integer
+
 _LOWERING: ContextVar[bool] = ContextVar("slimedge_lowering", default=False)
 _REQUANTIZING: ContextVar[bool] = ContextVar("slimedge_requantizing", default=True)
 
@@ -63,6 +65,17 @@ def affine_grid(low: float, high: float, bits: int = 8) -> tuple[float, int]:
     levels = 2**bits - 1
     scale = (high - low) / levels or 1.0
     return scale, int(np.clip(round(-low / scale), 0, levels))
+
+
+def aligned_range(low: float, high: float, bits: int = 8) -> tuple[float, float, float]:
+    """Give low, high and scale of the grid that `affine_grid` finds, so that both ends are points of it.
+
+    Example:
+        >>> aligned_range(-32.125, 31.625)
+        (-32.0, 31.75, 0.25)
+    """
+    scale, zero_point = affine_grid(low, high, bits)
+    return -zero_point * scale, (2**bits - 1 - zero_point) * scale, scale
 
 
 @keras.saving.register_keras_serializable(package="slimedge")
@@ -169,7 +182,7 @@ class FakeQuantWeights(keras.layers.Wrapper):
     @property
     def limit(self) -> int:
         """Largest integer of the grid, q."""
-        return int(2 ** (self.bits - 1) - 1)
+        return largest_integer(self.bits)
 
     def rounded(self, value: Any, scale: Any) -> Any:
         """Put a weight on its grid, with a straight-through gradient."""

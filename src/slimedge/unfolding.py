@@ -48,7 +48,7 @@ def unfolded(model: keras.Model, *, origin: str | None = None) -> keras.Model:
         ...         return self.dense(row) * 2
         >>> model = Doubling()
         >>> _ = model(keras.ops.zeros((1, 4)))
-        >>> [layer.name for layer in unfolded(model).layers]
+        >>> [operation.name for operation in unfolded(model).operations]
         ['row', 'end', 'multiply']
     """
     if is_symbolic(model):

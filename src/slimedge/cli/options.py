@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,6 +134,38 @@ def amount(given: str | None, option: str) -> float | None:
         raise InputError(
             f"{option} {given} is not allowed; give a count as 2000, a share as 0.2, or all."
         ) from None
+
+
+def observers(given: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Read the values of `--observer`.
+
+    Args:
+        given: names of observers, at most one for all tensors and others as PATTERN=NAME.
+
+    Returns:
+        The one for all, and the others by pattern, in order.
+
+    Raises:
+        InputError: two for all tensors.
+
+    Example:
+        >>> observers(["entropy", "conv_*=percentile:99.9"])
+        ('entropy', {'conv_*': 'percentile:99.9'})
+    """
+    everywhere: list[str] = []
+    by_pattern: dict[str, str] = {}
+    for text in given:
+        pattern, equals, name = text.rpartition("=")
+        if equals:
+            by_pattern.setdefault(pattern, name)
+        else:
+            everywhere.append(name)
+    if len(everywhere) > 1:
+        raise InputError(
+            f"--observer {everywhere[0]} and --observer {everywhere[1]} are both for all tensors; give one of them, or "
+            f"say which tensors the other is for, as --observer 'conv_*={everywhere[1]}'."
+        )
+    return (everywhere or ["minmax"])[0], by_pattern
 
 
 def check_output(path: Path, option: str, *, ending: str | None = None) -> None:

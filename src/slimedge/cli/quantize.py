@@ -23,24 +23,59 @@ def quantize(
         typer.Option(
             "--scheme",
             metavar="SCHEME",
-            help="What becomes an integer, and how wide: auto, static_wi8_ai8, dynamic_wi8_afp32, "
-            "weight_only_wi8_afp32.",
+            help="What becomes an integer, and how wide: auto, static_wi8_ai8, static_wi4_ai8, dynamic_wi8_afp32, "
+            "weight_only_wi8_afp32, weight_only_wi4_afp32, fp16.",
         ),
     ] = "auto",
     observer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--observer",
+            metavar="[PATTERN=]OBSERVER",
+            help="How ranges are found: minmax (the default), moving_average, percentile, entropy, mse; with a "
+            "setting, as percentile:99.9; with PATTERN= only those of tensors of such names. May be repeated.",
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            metavar="METHOD",
+            help="Makes static integers more exact, may be repeated: equalization, bias_absorption, smoothing, "
+            "adaround, gptq, bias_correction.",
+        ),
+    ] = None,
+    granularity: Annotated[
         str,
         typer.Option(
-            "--observer", metavar="OBSERVER", help="How ranges are found: minmax, moving_average, percentile."
+            "--granularity", metavar="KIND", help="Scales of static kernels: per_channel or per_tensor."
         ),
-    ] = "minmax",
+    ] = "per_channel",
     exclude: Annotated[
         list[str] | None,
         typer.Option("--exclude", metavar="LAYER", help="Layer that stays float; may be repeated."),
+    ] = None,
+    block_size: Annotated[
+        int | None,
+        typer.Option(
+            "--block-size",
+            metavar="N",
+            help="With 4-bit weights, how many share a scale; by default those of an output channel.",
+        ),
     ] = None,
     calibration: Annotated[
         str | None,
         typer.Option("--calibration", metavar="N|SHARE", help="Examples to find ranges on; by default 512."),
     ] = None,
+    qat_epochs: Annotated[
+        int,
+        typer.Option(
+            "--qat-epochs",
+            metavar="N",
+            help="Train the quantized graph for so many passes over the rest of the data: on its labels, or towards "
+            "the float model's outputs where it has none. 0: do not train.",
+        ),
+    ] = 0,
     evaluation: options.Evaluation = None,
     seed: options.Seed = 0,
     labels: options.Labels = None,
@@ -55,7 +90,8 @@ def quantize(
 ) -> None:
     """Quantize a trained model to integers.
 
-    Done after training, on examples that show the ranges of its values; the result is an ordinary Keras model.
+    Done after training, on examples that show the ranges of its values; with --qat-epochs, trained further with its
+    rounding. The result is an ordinary Keras model.
     """
     output = Output(to_json, quiet)
     options.check_output(out, "--output", ending=".keras")
@@ -64,6 +100,7 @@ def quantize(
         "calibration": options.amount(calibration, "--calibration"),
         "evaluation": options.amount(evaluation, "--samples"),
     }
+    everywhere, by_pattern = options.observers(observer or ())
     from slimedge.benchmarks.quantizing import quantize_file
     from slimedge.benchmarks.reporting import quantization
 
@@ -76,8 +113,13 @@ def quantize(
             loaded,
             out,
             scheme=scheme,
-            observer=observer,
+            observer=everywhere,
+            observers=by_pattern,
             exclude=tuple(exclude or ()),
+            methods=tuple(method or ()),
+            granularity=granularity,
+            block_size=block_size,
+            qat_epochs=qat_epochs,
             split=split,
             checks="types" if no_range_checks else "strict",
             trust=trust,

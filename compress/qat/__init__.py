@@ -1,0 +1,1 @@
+"""Quantization-aware training, in parts: gradients, layers, the graph that trains, losses, constraints, the loop."""

@@ -1,0 +1,185 @@
+"""Quantization-aware training: the graph that post-training quantization gives, trained with its rounding in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from slimedge.artifact import Step
+from slimedge.canonical import canonical
+from slimedge.compress.qat.constraints import Constraint, KeepZeros
+from slimedge.compress.qat.settings import Settings
+from slimedge.compress.quantization import is_quantized, quantize
+from slimedge.data import CALIBRATION_EXAMPLES
+from slimedge.errors import InputError
+from slimedge.keras_file import input_specs, output_specs
+from slimedge.lineage import lineage_of, with_lineage
+from slimedge.preprocessing import starts_with_preprocessing
+from slimedge.progress import Progress, silent
+from slimedge.registry import Registry
+
+if TYPE_CHECKING:
+    import keras
+
+    from slimedge.data import Data
+
+# Who trains: a function of (float model or None, quantized model, bound data, settings, progress) that gives the
+# trained model and what its lineage says of the training.
+ENGINES = Registry("engine", {"keras": "slimedge.compress.qat.engine:train"})
+
+
+@dataclass(frozen=True, slots=True)
+class Train(Settings):
+    """The stage of `train`, which says what its arguments mean."""
+
+    keep_zeros: bool = False
+    observer: str = "minmax"
+    exclude: tuple[str, ...] = ()
+    engine: str = "keras"
+
+    def __call__(self, model: keras.Model, data: Data, /) -> keras.Model:
+        """Train a model, quantized first where it is float; see `train`."""
+        return train(model, data, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+
+def train(
+    model: keras.Model,
+    data: Data,
+    *,
+    epochs: int = 1,
+    learning_rate: float = 1e-3,
+    batch_size: int = 128,
+    ranges: str = "learned",
+    gradients: str = "straight_through",
+    batchnorm: str = "folded",
+    freeze_after: float = 0.5,
+    loss: str | Callable[[Any, Any], Any] | None = None,
+    weight_bits: int | None = None,
+    keep_zeros: bool = False,
+    constraints: Collection[Constraint] = (),
+    teacher: keras.Model | None = None,
+    observer: str = "minmax",
+    exclude: Collection[str] = (),
+    engine: str = "keras",
+    seed: int = 0,
+    progress: Progress = silent,
+) -> keras.Model:
+    """Train a model with the rounding of its quantization in it (Jacob et al., 2018).
+
+    A float model is quantized first, as `quantize` does with `static_wi8_ai8`. What comes back is that graph with
+    other numbers, so that it is exported like any quantized model: tensors that shared a range still do, every range
+    holds 0 exactly, those of inputs, softmax, sigmoid and tanh stay, and biases fit the runtimes' int32.
+
+    Args:
+        model: float, any that `quantize` takes, or quantized; it stays as it is, and layers that are not trainable
+            keep their weights.
+        data: training examples, bound to the model's inputs or bindable to them.
+        epochs: passes over the data; each in another order.
+        learning_rate: of Adam at its highest, after a short warm-up; a cosine takes it to 0.
+        batch_size: examples a step.
+        ranges: of activations: `learned` by gradients for both ends (Jain et al., 2019; Bhalgat et al., 2020), or
+            `moving_average` of what each batch shows (Jacob et al., 2018).
+        gradients: `straight_through`, with the scale of each channel at its largest weight, or `lsq`, with scales that
+            are learned (Esser et al., 2020), which is for few bits.
+        batchnorm: `folded` trains the layers that BatchNorm was folded into; `trained` trains BatchNorm with them,
+            on the statistics of each batch, and folds it at the end (Krishnamoorthi, 2018).
+        freeze_after: share of the steps after which ranges and BatchNorm's statistics stay.
+        loss: None trains towards the float model's outputs, which needs no labels; `labels` trains on the data's, by
+            cross-entropy for classes and squared error for targets; or a function of (labels, outputs).
+        weight_bits: 2 to 8, of all rounded weights; None keeps what quantization chose.
+        keep_zeros: whether weights that are 0 stay 0, as pruning left them.
+        constraints: other things that training keeps; see `slimedge.compress.qat.constraints`.
+        teacher: the float model, where `model` is quantized already.
+        observer: for a float model, as in `quantize`.
+        exclude: likewise.
+        engine: a name in `ENGINES`.
+        seed: of the order of the examples; the same seed on the same machine gives the same model.
+        progress: told the epoch, the loss, and the share of the steps that are done.
+
+    Returns:
+        An ordinary quantized Keras 3 model with the same inputs, outputs and names.
+
+    Raises:
+        InputError: a setting or data that cannot be used, nothing to train, or nothing to train for.
+        CheckError: the loss became NaN, or a constraint does not hold at the end; nothing was kept.
+    """
+    held = (*((KeepZeros(),) if keep_zeros else ()), *constraints)
+    settings = Settings(
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        ranges=ranges,
+        gradients=gradients,
+        batchnorm=batchnorm,
+        freeze_after=freeze_after,
+        loss=loss,
+        weight_bits=weight_bits,
+        constraints=held,
+        seed=seed,
+    )
+    run = ENGINES[engine]
+    model = canonical(model)
+    specs, outputs = input_specs(model), output_specs(model)
+    bound = (
+        data
+        if data.is_bound
+        else data.bind(specs, preprocessing=starts_with_preprocessing(model), outputs=outputs)
+    )
+    quantized = model
+    if not is_quantized(model):
+        teacher = model
+        progress("calibrating")
+        few = bound.take(min(CALIBRATION_EXAMPLES, len(bound)), seed=seed)
+        quantized = quantize(model, few, scheme="static_wi8_ai8", observer=observer, exclude=exclude)
+    elif teacher is not None:
+        teacher = canonical(teacher)
+        _check_teacher(teacher, quantized)
+    trained, history = run(teacher, quantized, bound, settings, progress)
+    lineage = [_without_levels(step) for step in lineage_of(quantized)]
+    return with_lineage(trained, (*lineage, _step(settings, engine, bound, history)))
+
+
+def _check_teacher(teacher: keras.Model, quantized: keras.Model) -> None:
+    for what, specs in (("input", input_specs), ("output", output_specs)):
+        one, other = ([spec.name for spec in specs(model)] for model in (teacher, quantized))
+        if one != other:
+            raise InputError(
+                f"the {what}s of the teacher are {', '.join(one)}, and those of model '{quantized.name}' are "
+                f"{', '.join(other)}; give the float model that it was quantized from."
+            )
+
+
+def _without_levels(step: Step) -> Step:
+    """A quantization without the SQNR of its layers, which training changed."""
+    return Step(step.name, {**step.settings, "layer_sqnr_db": {}}) if step.name == "quantize" else step
+
+
+def _step(settings: Settings, engine: str, data: Data, history: tuple[float, ...]) -> Step:
+    told = {
+        name: getattr(settings, name)
+        for name in (
+            "epochs",
+            "learning_rate",
+            "batch_size",
+            "ranges",
+            "gradients",
+            "batchnorm",
+            "freeze_after",
+            "weight_bits",
+            "seed",
+        )
+    }
+    loss = settings.loss or "distillation"
+    return Step(
+        "train",
+        {
+            "engine": engine,
+            **told,
+            "loss": loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__),
+            "kept": [type(constraint).__name__ for constraint in settings.constraints],
+            "training_examples": len(data),
+            "training_data": data.fingerprint,
+            "epoch_losses": list(history),
+        },
+    )

@@ -1,0 +1,41 @@
+"""The measurement of training: which runs there are, how they are kept, and which bars they miss."""
+
+from __future__ import annotations
+
+from slimedge.benchmarks.bundled import NETS
+from slimedge.benchmarks.qat import Run, merged, missed, wanted
+
+
+def run(model="resnet8", bits=8, seed=0, trained=0.92):
+    return Run(model, bits, seed, 10_000, 0.917, 0.918, trained, None, 60.0)
+
+
+def test_every_net_is_trained_with_8_bits_and_resnet8_with_4():
+    runs = list(wanted(NETS, (0, 1, 2), (8, 4)))
+    assert len(runs) == 3 * len(NETS) + 3
+    assert {name for name, bits, _ in runs if bits == 4} == {"resnet8"}
+
+
+def test_a_bar_is_missed_on_the_mean_of_the_seeds():
+    good = [run(seed=seed) for seed in (0, 1)]
+    assert missed([*good, run(seed=2, trained=0.9179)]) == []
+    (sentence,) = missed([run(seed=0, trained=0.9180), run(seed=1, trained=0.9179)])
+    assert sentence == "trained int8 of resnet8 has 91.80%, post-training int8 91.80%, on the mean of 2 seeds"
+
+
+def test_four_bits_may_lose_half_a_point():
+    assert missed([run(bits=4, trained=0.9121)]) == []
+    assert missed([run(bits=4, trained=0.9119)]) == [
+        "trained int4 of resnet8 has 91.19%, float 91.70%, on the mean of 1 seeds"
+    ]
+
+
+def test_a_new_run_takes_the_place_of_the_old_one_of_its_net_bits_and_seed():
+    old = [run("depthwise_separable"), run(bits=4), run(seed=1), run(seed=0, trained=0.1)]
+    found = merged(old, [run(seed=0, trained=0.9)])
+    assert [(one.model, one.weight_bits, one.seed, one.trained_accuracy) for one in found] == [
+        ("resnet8", 8, 0, 0.9),
+        ("resnet8", 8, 1, 0.92),
+        ("resnet8", 4, 0, 0.92),
+        ("depthwise_separable", 8, 0, 0.92),
+    ]
