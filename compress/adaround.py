@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimedge.compress.methods import Method
-from slimedge.compress.planning import Kernel, Plan
-from slimedge.compress.reconstruction import Quadratic, descended, quadratic_of, with_integers
-from slimedge.compress.walking import Visit, walk
+from slimedge.compress.planning import Plan
+from slimedge.compress.reconstruction import Quadratic, descended, reconstructed
 
 if TYPE_CHECKING:
     from slimedge.data import Data
@@ -41,15 +39,7 @@ class AdaRound(Method):
 
     def refine(self, plan: Plan, data: Data) -> Plan:
         """Choose the integers of each convolution and dense layer, in the order of the graph."""
-
-        def choose(visit: Visit, output: Callable[[Kernel], Any]) -> Kernel:
-            del output
-            quadratic = quadratic_of(visit)
-            if quadratic is None:
-                return visit.kernel
-            return with_integers(visit, quadratic, adaptively_rounded(quadratic, self))
-
-        return walk(plan, data, choose)
+        return reconstructed(plan, data, lambda quadratic: adaptively_rounded(quadratic, self))
 
 
 ADAROUND = AdaRound()

@@ -10,15 +10,20 @@ eq. 13 and 21; there H alone, from samples of it).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimedge.compress.patches import KINDS, as_kernel, as_matrix, patches
-from slimedge.compress.planning import Kernel
-from slimedge.compress.walking import Visit
+from slimedge.compress.planning import Kernel, Plan
+from slimedge.compress.walking import Visit, walk
 from slimedge.weight_rounding import largest_integer
+
+if TYPE_CHECKING:
+    from slimedge.data import Data
 
 # H is this many squared numbers: 600 MB in all at the most.
 LARGEST_INPUTS = 8192
@@ -84,6 +89,23 @@ def descended(quadratic: Quadratic, integers: NDArray[np.float64]) -> NDArray[np
         moved = change * quadratic.scale[:, 0]
         slope += np.swapaxes(hessian[rows, place], 1, 2) * moved[:, None]
     return values
+
+
+def reconstructed(plan: Plan, data: Data, rounded: Callable[[Quadratic], NDArray[np.float64]]) -> Plan:
+    """Choose the integers of each convolution and dense layer of one use, in the order of the graph.
+
+    Args:
+        plan: what is rounded so far.
+        data: calibration examples, bound to the model.
+        rounded: gives the integers of a layer.
+    """
+
+    def choose(visit: Visit, output: Callable[[Kernel], Any]) -> Kernel:
+        del output
+        quadratic = quadratic_of(visit)
+        return visit.kernel if quadratic is None else with_integers(visit, quadratic, rounded(quadratic))
+
+    return walk(plan, data, choose)
 
 
 def quadratic_of(visit: Visit) -> Quadratic | None:
