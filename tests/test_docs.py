@@ -483,6 +483,42 @@ def observer_effect(found):
     )
 
 
+def method_effect(found):
+    runs = found["runs"]
+    nets = [name for name in NETS if any(run["model"] == name for run in runs)]
+    rows = dict.fromkeys(
+        (run["scheme"], run["granularity"], tuple(run["methods"])) for run in runs if run["model"] in nets
+    )
+
+    def cell(model, *row):
+        run = next(
+            run
+            for run in runs
+            if (run["model"], run["scheme"], run["granularity"], tuple(run["methods"])) == (model, *row)
+        )
+        return f"{percent(run['accuracy'])}, {run['sqnr_db']:.1f} dB"
+
+    copies = [run for run in runs if run["model"] not in nets]
+    return table(
+        f"methods, {found['calibration_examples']} calibration images ([method_effect.json]"
+        "(benchmarks/results/method_effect.json))",
+        [NETS[name] for name in nets],
+        (
+            "float",
+            *(percent(next(run["float_accuracy"] for run in runs if run["model"] == name)) for name in nets),
+        ),
+        *((f"`{row[0]}`, {named(row[2])}", *(cell(name, *row) for name in nets)) for row in rows),
+        *(
+            (f"channels scaled apart, per tensor, {named(run['methods'])}", "–", percent(run["accuracy"]))
+            for run in copies
+        ),
+    )
+
+
+def named(methods):
+    return ", ".join(f"`{method}`" for method in methods) or "no method"
+
+
 def train_demo(found):
     return table(
         "the bundled nets ([train_demo.json](benchmarks/results/train_demo.json))",
@@ -538,6 +574,7 @@ TABLES = {
         export_cost,
         calibration_cost,
         observer_effect,
+        method_effect,
         train_demo,
         train_words,
         aa,
