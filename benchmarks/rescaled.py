@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slimedge.compress.equalization import without_caps
-from slimedge.compress.links import links_of, scaled_inputs, scaled_outputs, with_layers
+from slimedge.compress.links import links_of, scaled_inputs, scaled_outputs
 from slimedge.compress.static import simplify
-from slimedge.graph import Layer
+from slimedge.graph import Layer, with_values
 from slimedge.graph_making import to_model
 from slimedge.graph_reading import from_model
 
@@ -41,4 +41,4 @@ def rescaled(model: keras.Model, data: Data, *, largest: float = 1_000.0, seed: 
         now[first] = scaled_outputs(now.get(first, first), factor)
         for node in link.consumers:
             now[node.layer] = scaled_inputs(now.get(node.layer, node.layer), 1 / factor)
-    return to_model(with_layers(graph, now))
+    return to_model(with_values(graph, {}, now))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 
 from slimedge.compress.calibration import Watch, layer_batches
 from slimedge.compress.folding import OUTPUT_AXES
-from slimedge.compress.links import Link, links_of, with_layers
+from slimedge.compress.links import Link, links_of
 from slimedge.compress.methods import Method
-from slimedge.compress.rules import activation_of
-from slimedge.graph import Graph, Layer, Node
+from slimedge.compress.rules import relu_limit
+from slimedge.graph import Graph, Layer, Node, with_values
 
 if TYPE_CHECKING:
     from slimedge.data import Data
@@ -49,7 +50,7 @@ class BiasAbsorption(Method):
             for node in link.consumers:
                 layer = now.get(node.layer, node.layer)
                 now[node.layer] = _moved(layer, _through(layer, level))
-        return with_layers(graph, now)
+        return with_values(graph, {}, now)
 
 
 BIAS_ABSORPTION = BiasAbsorption()
@@ -57,7 +58,7 @@ BIAS_ABSORPTION = BiasAbsorption()
 
 def _moves_constants(link: Link) -> bool:
     """Whether a constant that is taken off the producer's channels arrives at each consumer as it is."""
-    if any(activation_of(node) != "relu" or node.layer.config.get("max_value") for node in link.between):
+    if any(relu_limit(node) != math.inf for node in link.between):
         return False
     if "bias" not in dict(link.producer.layer.weights) or not link.between:
         return False

@@ -9,7 +9,7 @@ from slimedge.artifact import Step
 from slimedge.compress.placement import place
 from slimedge.compress.settings import Settings
 from slimedge.compress.static import simplify, static_wi8_ai8
-from slimedge.compress.weight_only import weight_only_wi8_afp32
+from slimedge.compress.weight_only import check_settings, weight_only_wi8_afp32
 from slimedge.errors import InputError
 from slimedge.graph import Graph, Node
 from slimedge.graph_reading import from_model
@@ -32,6 +32,7 @@ def auto(model: keras.Model, data: Data, settings: Settings) -> keras.Model:
     if scheme == "static_wi8_ai8":
         quantized = static_wi8_ai8(model, data, settings)
     else:
+        check_settings(settings, scheme, model.name)
         try:
             quantized = weight_only_wi8_afp32(model, data, settings)
         except InputError as error:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimedge.compress.folding import rescaling_affine
-from slimedge.compress.rules import activation_of
+from slimedge.compress.rules import relu_limit
 from slimedge.graph import Graph, Layer, Node, Value, with_arguments
 
 # Functions of keras.ops that are also activations.
@@ -86,7 +86,7 @@ def scale_before_relu(graph: Graph) -> Graph:
             relu is None
             or relu.output in graph.outputs
             or consumers[relu.output] != [node]
-            or (limit := _limit(relu)) is None
+            or (limit := relu_limit(relu)) is None
             or scale.shape != ()
             or scale <= 0
             or np.any(offset != 0)
@@ -119,7 +119,7 @@ def scale_before_product(graph: Graph) -> Graph:
                 for value in product.inputs
                 if product.inputs.count(value) == 1
                 and value in producers
-                and _limit(producers[value]) is not None
+                and relu_limit(producers[value]) is not None
                 and only(value, product)
                 and value.shape == node.output.shape
             ),
@@ -202,17 +202,6 @@ def _numbers(constant: Any, channels: int | None) -> Array | None:
     if array.size == 1:
         return array.reshape(())
     return array.ravel() if array.shape[-1] == array.size == channels else None
-
-
-def _limit(node: Node) -> float | None:
-    """Where a ReLU clips, infinity where it does not; None for anything else."""
-    function = activation_of(node)
-    if function == "relu6":
-        return 6.0
-    if function != "relu":
-        return None
-    limit = node.layer.config.get("max_value")
-    return np.inf if limit is None else float(limit)
 
 
 def _rescaled(node: Node, name: str, given: Value, affine: tuple[Array, Array]) -> Node:

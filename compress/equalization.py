@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,10 @@ from slimedge.compress.links import (
     output_ranges,
     scaled_inputs,
     scaled_outputs,
-    with_layers,
 )
 from slimedge.compress.methods import Method
-from slimedge.compress.rules import activation_of
-from slimedge.graph import Graph, Layer, Node
+from slimedge.compress.rules import relu_limit
+from slimedge.graph import Graph, Layer, with_values
 
 if TYPE_CHECKING:
     from slimedge.data import Data
@@ -79,7 +79,7 @@ def equalized(graph: Graph, *, sweeps: int = 100, tolerance: float = 1e-3) -> Gr
             largest = max(largest, float(np.max(np.abs(np.log(factor)), initial=0)))
         if largest <= tolerance:
             break
-    return with_layers(graph, now)
+    return with_values(graph, {}, now)
 
 
 def _factor(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -91,23 +91,18 @@ def _factor(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[
 
 def without_caps(graph: Graph, data: Data) -> Graph:
     """Give a graph with ReLU in the places of ReLU6, where that hardly changes its outputs; else the graph itself."""
-    capped = [node for node in graph.nodes if _is_capped(node)]
+    capped = [node for node in graph.nodes if math.isfinite(relu_limit(node) or math.inf)]
     if not capped:
         return graph
     changed = {node.layer: node.layer.changed(max_value=None) for node in capped if node.layer.kind == "ReLU"}
     changed |= {node.layer: _plain(node.layer) for node in capped if node.layer.kind == "Activation"}
-    other = with_layers(graph, changed)
+    other = with_values(graph, {}, changed)
     floats = [index for index, value in enumerate(graph.outputs) if value.dtype == "float32"]
     exact = Watch(graph, [graph.outputs[index] for index in floats])
     plain = Watch(other, [other.outputs[index] for index in floats])
     batches = layer_batches(data, exact.batch_size, EXAMPLES)
     levels = signal_to_noise((exact.run(batch), plain.run(batch)) for batch in batches)
     return other if levels and min(levels) >= LEAST_SQNR_DB else graph
-
-
-def _is_capped(node: Node) -> bool:
-    function = activation_of(node)
-    return function == "relu6" or (function == "relu" and node.layer.config.get("max_value") is not None)
 
 
 def _plain(layer: Layer) -> Layer:

@@ -7,14 +7,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimedge.compress.folding import OUTPUT_AXES, has_plain_weights
-from slimedge.compress.rules import activation_of
+from slimedge.compress.rules import relu_limit
 from slimedge.graph import Graph, Layer, Node, Value
 
 # Computed channel by channel, and f(a x) = a f(x) for a > 0.
@@ -130,8 +131,9 @@ def _takes(node: Node, calls: Mapping[Layer, int], channels: int) -> bool:
 
 
 def _passes(node: Node) -> bool:
-    if activation_of(node) == "relu":
-        return node.layer.config.get("max_value") is None
+    limit = relu_limit(node)
+    if limit is not None:
+        return limit == math.inf
     if node.layer.kind == FLATTENS or node.layer.kind in HOMOGENEOUS:
         return bool(node.layer.config.get("data_format", "channels_last") == "channels_last")
     return False
@@ -186,11 +188,3 @@ def scaled_inputs(layer: Layer, gain: NDArray[np.float64]) -> Layer:
     shape[axis] = -1
     weights["kernel"] = (kernel * repeated.reshape(shape)).astype(np.float32)
     return layer.changed(weights=weights)
-
-
-def with_layers(graph: Graph, layers: Mapping[Layer, Layer]) -> Graph:
-    """Give a graph with other layers in the places of some."""
-    return replace(
-        graph,
-        nodes=tuple(replace(node, layer=layers.get(node.layer, node.layer)) for node in graph.nodes),
-    )

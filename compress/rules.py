@@ -6,6 +6,7 @@ across pooling, concatenation and reshaping, fixed output ranges), which ONNX Ru
 
 from __future__ import annotations
 
+import math
 from enum import Enum, auto
 from typing import Any
 
@@ -79,6 +80,17 @@ def activation_of(node: Node) -> str | None:
     if kind == "Softmax":
         return "softmax" if config.get("axis") in (-1, len(node.output.shape) - 1) else None
     return None
+
+
+def relu_limit(node: Node) -> float | None:
+    """Give where a ReLU clips, infinity where it does not; None for anything else."""
+    function = activation_of(node)
+    if function == "relu6":
+        return 6.0
+    if function != "relu":
+        return None
+    limit = node.layer.config.get("max_value")
+    return math.inf if limit is None else float(limit)
 
 
 def role_of(node: Node) -> Role | str:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from slimedge.compress.calibration import Watch, layer_batches
 from slimedge.compress.folding import OUTPUT_AXES
-from slimedge.compress.links import Link, input_ranges, links_of, scaled_inputs, scaled_outputs, with_layers
+from slimedge.compress.links import Link, input_ranges, links_of, scaled_inputs, scaled_outputs
 from slimedge.compress.methods import Method
-from slimedge.graph import Graph, Layer
+from slimedge.graph import Graph, Layer, with_values
 
 if TYPE_CHECKING:
     from slimedge.data import Data
@@ -48,7 +48,7 @@ class Smoothing(Method):
             now[link.producer.layer] = scaled_outputs(first, 1 / factor)
             for node in link.consumers:
                 now[node.layer] = scaled_inputs(now.get(node.layer, node.layer), factor)
-        return with_layers(graph, now)
+        return with_values(graph, {}, now)
 
 
 SMOOTHING = Smoothing()

@@ -8,7 +8,7 @@ converter has moved them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from slimedge.compress.settings import Settings
 from slimedge.compress.simplifying import strip_training_only
 from slimedge.compress.weight_axes import block_axis, is_large, kept_axes
 from slimedge.errors import InputError
-from slimedge.graph import Graph, Layer
+from slimedge.graph import Graph, Layer, with_values
 from slimedge.graph_making import layer_names, to_model
 from slimedge.graph_reading import from_model
 from slimedge.lineage import lineage_of, with_lineage
@@ -117,12 +117,7 @@ class _Layers:
 def _rounded_model(
     model: keras.Model, data: Data, scheme: str, settings: Settings, *, bits: int
 ) -> keras.Model:
-    if settings.methods or settings.granularity != "per_channel":
-        given = f"the method {settings.methods[0]}" if settings.methods else "scales per tensor"
-        raise InputError(
-            f"{given} is of static quantization only, and model '{model.name}' would be quantized by {scheme}; leave "
-            "it away, or choose a static scheme."
-        )
+    check_settings(settings, scheme, model.name)
     graph, removed = strip_training_only(from_model(model))
     more: dict[str, Any] = {}
     if scheme == HALF:
@@ -133,10 +128,7 @@ def _rounded_model(
     _check_use(layers, model.name, bits, settings.block_size)
     if settings.block_size is not None:
         more |= {"block_size": settings.block_size, "layers_without_blocks": layers.without_blocks}
-    rounded = replace(
-        graph,
-        nodes=tuple(replace(node, layer=layers.changed.get(node.layer, node.layer)) for node in graph.nodes),
-    )
+    rounded = with_values(graph, {}, layers.changed)
     step = Step(
         "quantize",
         {
@@ -149,6 +141,27 @@ def _rounded_model(
         },
     )
     return with_lineage(to_model(rounded), (*lineage_of(model), step))
+
+
+def check_settings(settings: Settings, scheme: str, name: str) -> None:
+    """Refuse settings that only static schemes have.
+
+    Args:
+        settings: of the quantization.
+        scheme: the weight-only or dynamic one that was chosen.
+        name: of the model.
+
+    Raises:
+        InputError: naming the first one.
+    """
+    given = [f"the method {method}" for method in settings.methods]
+    given += ["a scale per tensor"] if settings.granularity != "per_channel" else []
+    given += [f"the observer pattern '{pattern}'" for pattern in settings.observers]
+    if given:
+        raise InputError(
+            f"{given[0]} is for static quantization only, and model '{name}' would be quantized by {scheme}, which "
+            "calibrates no tensor; leave it out, or take scheme static_wi8_ai8."
+        )
 
 
 def _rounded_layers(graph: Graph, settings: Settings, bits: int) -> _Layers:

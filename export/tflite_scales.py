@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimedge.errors import ConversionError
+from slimedge.export.tflite_edit import add_buffer
 from slimedge.export.tracing import Weight
 
 LARGEST = 127
@@ -101,10 +102,7 @@ def put_back(model: Any, stand_ins: Sequence[StandIn], schema: Any) -> None:
                 whole = _completed(array, tensor.quantization, one)
                 if whole is not None:
                     # Of its own: kernels of other layers may have had the same bytes.
-                    buffer = schema.BufferT()
-                    buffer.data = whole.view(np.uint8).reshape(-1)
-                    model.buffers.append(buffer)
-                    tensor.buffer = len(model.buffers) - 1
+                    tensor.buffer = add_buffer(model, schema, whole)
                     lost = [other for other in lost if other is not one]
                     break
     _drop_unused(model, tensors)

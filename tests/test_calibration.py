@@ -151,7 +151,7 @@ def test_a_pattern_reaches_its_tensor_and_no_other(network: keras.Model) -> None
         ({"observer": "percentile:half"}, "observer 'percentile:half' is not allowed"),
         (
             {"observers": {"*": "mse"}, "scheme": "weight_only_wi8_afp32"},
-            "weight_only_wi8_afp32 calibrates no tensor",
+            "quantized by weight_only_wi8_afp32, which calibrates no tensor",
         ),
     ],
 )

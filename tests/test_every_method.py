@@ -169,10 +169,19 @@ def test_an_unknown_method_is_named_with_those_there_are(network, data):
 
 
 def test_a_method_is_refused_where_weights_only_are_rounded(network, data):
-    with pytest.raises(InputError, match="the method gptq is of static quantization only"):
+    with pytest.raises(InputError, match="the method gptq is for static quantization only"):
         quantize(network, data, scheme="weight_only_wi8_afp32", methods=("gptq",))
 
 
 def test_an_unknown_granularity_is_refused(network, data):
     with pytest.raises(InputError, match="granularity is 'per_row'; it can be per_channel or per_tensor"):
         quantize(network, data, granularity="per_row")
+
+
+def test_a_method_is_refused_where_auto_chooses_to_round_weights_only():
+    inputs = keras.Input((6, 8))
+    model = keras.Model(inputs, layers.Dense(2)(layers.LSTM(32)(inputs)))
+    examples = np.random.default_rng(0).random((8, 6, 8), np.float32)
+
+    with pytest.raises(InputError, match="would be quantized by weight_only_wi8_afp32"):
+        quantize(model, Data.load(examples), methods=("gptq",))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 import numpy as np
-from numpy.typing import NDArray
 
-from slimedge.compress.observers import Setting
-from slimedge.compress.observers.histogram import OCTAVE_BINS, OCTAVES, Bins, Histogram
+from slimedge.compress.observers.counting import Counting
+from slimedge.compress.observers.histogram import OCTAVE_BINS, OCTAVES, Bins
 
 # Thresholds that are tried in each octave.
 OCTAVE_THRESHOLDS = 16
@@ -17,7 +14,7 @@ OCTAVE_THRESHOLDS = 16
 LEAST_AVERAGE = 128
 
 
-class Entropy:
+class Entropy(Counting):
     """The clipping threshold with the least Kullback-Leibler divergence between values and rounded values.
 
     The method of TensorRT (Migacz, 2017, "8-bit Inference with TensorRT"): the reference has what is clipped in its
@@ -33,16 +30,6 @@ class Entropy:
         >>> [round(end, 1) for end in observer.range()]
         [0.0, 1.1]
     """
-
-    setting: ClassVar[Setting | None] = None
-
-    def __init__(self, bits: int = 8) -> None:
-        self.bits = bits
-        self._histogram = Histogram()
-
-    def update(self, batch: NDArray[Any]) -> None:
-        """See one more batch."""
-        self._histogram.update(batch)
 
     def range(self) -> tuple[float, float]:
         """Give the range."""

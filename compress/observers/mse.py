@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slimedge.compress.observers import Setting
-from slimedge.compress.observers.histogram import OCTAVES, Bins, Histogram
+from slimedge.compress.observers.counting import Counting
+from slimedge.compress.observers.histogram import OCTAVES, Bins
 
 # Scales that are tried: so many in each octave, then as many between the neighbours of the best one, twice.
 OCTAVE_SCALES = 8
@@ -19,7 +19,7 @@ REFINEMENTS = 2
 ZERO_POINTS = 256
 
 
-class Mse:
+class Mse(Counting):
     """The affine grid with the least expected squared error of rounding and clipping together.
 
     Sakr et al., 2022, "Optimal Clipping and Magnitude-aware Differentiation for Improved Quantization-aware Training",
@@ -35,16 +35,6 @@ class Mse:
         >>> [round(end, 2) for end in observer.range()]
         [0.0, 3.0]
     """
-
-    setting: ClassVar[Setting | None] = None
-
-    def __init__(self, bits: int = 8) -> None:
-        self.bits = bits
-        self._histogram = Histogram()
-
-    def update(self, batch: NDArray[Any]) -> None:
-        """See one more batch."""
-        self._histogram.update(batch)
 
     def range(self) -> tuple[float, float]:
         """Give the range."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from slimedge.compress.observers import Setting
-from slimedge.compress.observers.histogram import Histogram
+from slimedge.compress.observers.counting import Counting
 
 
-class Percentile:
+class Percentile(Counting):
     """The range that leaves out the rarest values, as many at each end.
 
     An end is exact to one bin of the histogram, a thousandth of it, and never beyond the smallest and largest value.
@@ -30,15 +29,11 @@ class Percentile:
     setting: ClassVar[Setting | None] = Setting("the share of the values inside, in percent,", 0, 100, 99.9)
 
     def __init__(self, bits: int = 8, percentile: float = 99.99) -> None:
-        self.bits, self.percentile = bits, percentile
-        self._histogram = Histogram()
+        super().__init__(bits)
+        self.percentile = percentile
 
     def __repr__(self) -> str:
         return f"Percentile(bits={self.bits}, percentile={self.percentile:g})"
-
-    def update(self, batch: NDArray[Any]) -> None:
-        """See one more batch."""
-        self._histogram.update(batch)
 
     def range(self) -> tuple[float, float]:
         """Give the range."""

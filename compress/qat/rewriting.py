@@ -6,6 +6,7 @@ promise on shared ranges, stays as it was.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slimedge.compress.kernels import kernel_scale
 from slimedge.compress.placement import Groups
-from slimedge.compress.qat.gradients import largest_scale
 from slimedge.compress.qat.layers import TrainedNorm, TrainedRange, TrainedWeights
 from slimedge.compress.qat.outputs import Output
-from slimedge.compress.rules import FIXED_RANGES, Role, activation_of, role_of
+from slimedge.compress.rules import FIXED_RANGES, Role, activation_of, relu_limit, role_of
 from slimedge.fake_quant import FakeQuant, FakeQuantWeights
 from slimedge.graph import Graph, Layer, Node, Value, with_values
 
@@ -89,8 +90,7 @@ def with_bits(graph: Graph, bits: int) -> Graph:
             continue
         arrays = dict(layer.weights)
         for name, axes in layer.config["axes"].items():
-            scale = largest_scale(arrays[name], tuple(axes), 2 ** (bits - 1) - 1)
-            arrays[f"{name}_scale"] = np.asarray(scale)
+            arrays[f"{name}_scale"] = kernel_scale(arrays[name], axes, bits=bits)
         changed[layer] = layer.changed(weights=arrays, bits=bits)
     return with_values(graph, {}, changed)
 
@@ -140,8 +140,8 @@ def _range(graph: Graph, group: list[Node], ranges: str) -> Layer:
     makers = [producers.get(node.inputs[0]) for node in group]
     fixed = any(maker is None or activation_of(maker) in FIXED_RANGES for maker in makers)
     first = group[0].layer
-    caps = [cap for maker in makers if maker is not None and (cap := _cap(maker)) is not None]
-    capped = [cap for cap in caps if first.config["high"] <= cap * (1 + CAP_TOLERANCE)]
+    caps = [cap for maker in makers if maker is not None and (cap := relu_limit(maker)) is not None]
+    capped = [cap for cap in caps if math.isfinite(cap) and first.config["high"] <= cap * (1 + CAP_TOLERANCE)]
     config = {
         "name": first.name,
         "low": first.config["low"],
@@ -152,13 +152,6 @@ def _range(graph: Graph, group: list[Node], ranges: str) -> Layer:
         "dtype": "float32",
     }
     return Layer(TrainedRange, config)
-
-
-def _cap(maker: Node) -> float | None:
-    if activation_of(maker) == "relu6":
-        return 6.0
-    limit = maker.layer.config.get("max_value") if maker.layer.kind == "ReLU" else None
-    return None if limit is None else float(limit)
 
 
 def _weights(layer: Layer, *, learned: bool, norm: Norm | None) -> Layer:
