@@ -32,7 +32,6 @@ README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUNNABLE = [README, ROOT / "docs/tutorial.md"]
 REFERENCE = (ROOT / "docs/reference.md").read_text()
-RESULTS = ROOT / "benchmarks/results"
 FOLDERS = ("benchmarks", "compress", "export", "runtime", "src", "tests", "docs")
 
 

@@ -10,11 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-RUNNABLE = [README, ROOT / "docs/tutorial.md"]
-REFERENCE = (ROOT / "docs/reference.md").read_text()
 RESULTS = ROOT / "benchmarks/results"
-FOLDERS = ("benchmarks", "compress", "export", "runtime", "src", "tests", "docs")
 
 
 def percent(share):
