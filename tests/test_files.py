@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import keras
@@ -130,6 +132,25 @@ def test_a_scratch_folder_is_gone_afterwards() -> None:
     with pytest.raises(KeyboardInterrupt), scratch_folder() as folder:
         raise KeyboardInterrupt
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "make", [scratch_folder, lambda: atomic_path(Path(tempfile.gettempdir()) / "file.bin")]
+)
+def test_a_signal_in_the_moment_a_folder_is_made_leaves_nothing(
+    make: Callable[[], AbstractContextManager[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    mkdir = os.mkdir
+
+    def interrupted(path: str, mode: int = 0o777) -> None:
+        mkdir(path, mode)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "mkdir", interrupted)
+    with pytest.raises(KeyboardInterrupt), make():
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_scratch_folder_says_where_it_is(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

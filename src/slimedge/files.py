@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -30,10 +31,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path = Path(path)
     missing = [folder for folder in path.parents if not folder.exists()]
     finished = False
-    folder: Path | None = None
+    # Named before it is made: a signal that arrives as the folder appears still finds what to remove.
+    folder = path.parent / f".slimedge-{secrets.token_hex(8)}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".slimedge-", dir=path.parent))
+        folder.mkdir(mode=0o700)
         temporary = folder / path.name
         yield temporary
         with temporary.open("rb+") as file:
@@ -41,7 +43,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         finished = True
     except OSError as error:
-        if folder is not None and not _is_about_writing(error, folder):
+        if folder.exists() and not _is_about_writing(error, folder):
             raise
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise InputError(
@@ -49,8 +51,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             "exists, may be written and has room."
         ) from error
     finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         if not finished:
             for made in missing:
                 with suppress(OSError):
@@ -66,10 +67,11 @@ def scratch_folder() -> Iterator[Path]:
     """
     folder: Path | None = None
     try:
-        folder = Path(tempfile.mkdtemp(prefix="slimedge-"))
+        folder = Path(tempfile.gettempdir()) / f"slimedge-{secrets.token_hex(8)}"
+        folder.mkdir(mode=0o700)
         yield folder
     except OSError as error:
-        if folder is not None and not _is_about_writing(error, folder):
+        if folder is not None and folder.exists() and not _is_about_writing(error, folder):
             raise
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise InputError(
