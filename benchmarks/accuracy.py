@@ -124,6 +124,45 @@ def score(
     return Score(accuracy, delta, agreement, decibels, _notes(outputs, labels, task))
 
 
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """How much worse the answers are than the baseline's.
+
+    Attributes:
+        value: share of the examples; of those with labels the accuracy lost, else of those answered otherwise, which
+            no loss of accuracy can exceed.
+        error: its standard error.
+    """
+
+    value: float
+    error: float
+
+
+def drop(
+    outputs: NDArray[Any], baseline: NDArray[Any], labels: NDArray[Any] | None, *, name: str = "output"
+) -> Drop | None:
+    """Give how much worse a model answers than the baseline, or None where answers are not classes.
+
+    Args:
+        outputs: (n, …) of the model.
+        baseline: (n, …).
+        labels: (n, …) or None.
+        name: of the output, for messages.
+
+    Raises:
+        InputError: as of `score`.
+    """
+    task = task_of(baseline, labels, name=name)
+    answers, before = _answers(outputs, task), _answers(baseline, task)
+    if answers is None or before is None:
+        return None
+    truth = before if labels is None else _truth(labels, task, outputs, name)
+    gained = int(np.sum((answers == truth) & (before != truth)))
+    lost = int(np.sum((answers != truth) & (before == truth)))
+    n = len(answers)
+    return Drop((lost - gained) / n, float(np.sqrt(lost + gained)) / n)
+
+
 def sqnr_db(reference: NDArray[Any], outputs: NDArray[Any]) -> float | None:
     """Give the signal-to-quantization-noise ratio, 10·log10(Σ r² / Σ (r - o)²), in dB.
 

@@ -158,24 +158,30 @@ def check_goals(comparison: Comparison, goals: Goals) -> tuple[GoalOutcome, ...]
     outcomes = []
     for variant in comparison.variants:
         if goals.max_accuracy_drop is not None:
-            outcomes.append(_accuracy_outcome(variant, goals.max_accuracy_drop))
+            outcomes.append(accuracy_outcome(variant.name, variant.accuracy_delta, goals.max_accuracy_drop))
         if goals.min_speedup is not None:
             outcomes.append(_speedup_outcome(variant, goals.min_speedup))
     return tuple(outcomes)
 
 
-def _accuracy_outcome(variant: Variant, limit: float) -> GoalOutcome:
+def accuracy_outcome(name: str, delta: AccuracyDelta | None, limit: float) -> GoalOutcome:
+    """Hold a difference of accuracy against the points that may be lost, by its lower bound.
+
+    Args:
+        name: of the variant.
+        delta: None where no accuracy was measured, which misses the goal.
+        limit: percentage points.
+    """
     goal = f"--max-accuracy-drop {limit:g}"
-    delta = variant.accuracy_delta
     if delta is None:
-        sentence = f"{variant.name}: missed, since no accuracy was measured; give data with class labels."
-        return GoalOutcome(goal, variant.name, met=False, sentence=sentence)
+        sentence = f"{name}: missed, since no accuracy was measured; give data with class labels."
+        return GoalOutcome(goal, name, met=False, sentence=sentence)
     low, high = 100.0 * delta.low, 100.0 * delta.high
     figure = (
         f"accuracy {_signed(100.0 * delta.value)} points (95 % interval {_signed(low)} to {_signed(high)})"
     )
     sentence = _decide(
-        variant.name,
+        name,
         figure,
         asked=f"at least {_signed(-limit)}",
         bounds=(f"lower bound {_signed(low)}", f"upper bound {_signed(high)}"),
@@ -183,7 +189,7 @@ def _accuracy_outcome(variant: Variant, limit: float) -> GoalOutcome:
         impossible=high < -limit,
         remedy="more evaluation examples",
     )
-    return GoalOutcome(goal, variant.name, met=low >= -limit, sentence=sentence)
+    return GoalOutcome(goal, name, met=low >= -limit, sentence=sentence)
 
 
 def _speedup_outcome(variant: Variant, limit: float) -> GoalOutcome:

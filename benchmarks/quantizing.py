@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from slimedge.artifact import Artifact
 from slimedge.benchmarks.accuracy import Score, score
+from slimedge.benchmarks.judging import GoalOutcome, accuracy_outcome
 from slimedge.comparison import LayerSqnr
+from slimedge.compress.quantization import SCHEMES, STATIC_INT8
 from slimedge.errors import InputError
 from slimedge.lineage import quantization_of
 from slimedge.progress import Progress, silent
@@ -20,6 +22,8 @@ from slimedge.progress import Progress, silent
 if TYPE_CHECKING:
     import keras
 
+    from slimedge.benchmarks.bit_choice import BitChoice
+    from slimedge.compress.layer_bits import LayerBits
     from slimedge.data import Checks, Data
 
 _BATCH = 100
@@ -38,6 +42,8 @@ class Quantized:
         before: score of the float model on the evaluation examples.
         after: score of the quantized model, paired with it.
         notices: what the user should know about the data.
+        choice: of bits for each layer, where a budget of accuracy was given.
+        goal: whether the budget was met on the evaluation examples.
     """
 
     artifact: Artifact
@@ -47,6 +53,8 @@ class Quantized:
     before: Score
     after: Score
     notices: tuple[str, ...]
+    choice: BitChoice | None = None
+    goal: GoalOutcome | None = None
 
 
 def quantize_file(
@@ -61,6 +69,8 @@ def quantize_file(
     methods: Sequence[str] = (),
     granularity: str = "per_channel",
     block_size: int | None = None,
+    bits: LayerBits | None = None,
+    max_accuracy_drop: float | None = None,
     qat_epochs: int = 0,
     split: Mapping[str, Any] | None = None,
     checks: Checks = "strict",
@@ -80,6 +90,9 @@ def quantize_file(
         methods: likewise.
         granularity: likewise.
         block_size: likewise.
+        bits: likewise.
+        max_accuracy_drop: percentage points that may be lost; bits of each layer of a static scheme are then chosen,
+            the fewest that lose no more. None to take the bits as they are.
         qat_epochs: passes over what calibration and evaluation leave, by `slimedge.compress.training.train`: on
             labels where there are some; 0 to leave the quantized model untrained.
         split: arguments of `Data.split`.
@@ -93,8 +106,11 @@ def quantize_file(
     Raises:
         InputError: a file, data or setting that cannot be used; nothing is written.
     """
+    from slimedge.benchmarks.bit_choice import choose_bits
     from slimedge.canonical import canonical
-    from slimedge.compress.quantization import quantize
+    from slimedge.compress.choosing import scheme_for
+    from slimedge.compress.quantization import quantize, with_nested
+    from slimedge.compress.settings import Settings
     from slimedge.compress.training import train
     from slimedge.keras_file import input_specs, load_model, output_specs, save_model
     from slimedge.preprocessing import starts_with_preprocessing
@@ -115,6 +131,26 @@ def quantize_file(
             "calibration and evaluation leave no example to train on; give more data, or ask for fewer with "
             "--calibration and --samples."
         )
+    choice = None
+    if max_accuracy_drop is not None:
+        _check_choice(max_accuracy_drop, scheme, bits)
+        settings = Settings(
+            observer=observer,
+            observers=dict(observers or {}),
+            exclude=with_nested(network, exclude),
+            methods=tuple(methods),
+            granularity=granularity,
+        )
+        if scheme == STATIC_INT8 or scheme_for(network, settings)[0] == STATIC_INT8:
+            choice = choose_bits(
+                network,
+                parts,
+                settings,
+                max_accuracy_drop,
+                seed=(split or {}).get("seed", 0),
+                progress=progress,
+            )
+            scheme, bits = STATIC_INT8, choice.bits
     total = len(parts.calibration)
     progress("calibrating", 0.0)
     quantized = quantize(
@@ -127,6 +163,7 @@ def quantize_file(
         methods=methods,
         granularity=granularity,
         block_size=block_size,
+        bits=bits,
         progress=lambda done: progress("calibrating", done / total),
     )
     if qat_epochs:
@@ -146,16 +183,36 @@ def quantize_file(
     before = _outputs(network, parts.evaluation, position, "scoring the float model", progress)
     after = _outputs(quantized, parts.evaluation, position, "scoring the quantized model", progress)
     truth = labels.get(name)
-    settings = quantization_of(artifact.lineage) or {}
+    told = quantization_of(artifact.lineage) or {}
+    scored = score(after, before, truth, name=name)
     return Quantized(
         artifact=artifact,
-        integer_layers=tuple(settings.get("rounded_layers") or _integer_layers(quantized)),
-        float_layers=settings["float_layers"],
-        layer_sqnr=tuple(LayerSqnr(layer, level) for layer, level in settings["layer_sqnr_db"].items()),
+        integer_layers=tuple(told.get("rounded_layers") or _integer_layers(quantized)),
+        float_layers=told["float_layers"],
+        layer_sqnr=tuple(LayerSqnr(layer, level) for layer, level in told["layer_sqnr_db"].items()),
         before=score(before, None, truth, name=name),
-        after=score(after, before, truth, name=name),
+        after=scored,
         notices=bound.notices,
+        choice=choice,
+        goal=None
+        if max_accuracy_drop is None or scored.accuracy_delta is None
+        else accuracy_outcome(artifact.path.name, scored.accuracy_delta, max_accuracy_drop),
     )
+
+
+def _check_choice(max_accuracy_drop: float, scheme: str, bits: LayerBits | None) -> None:
+    if max_accuracy_drop < 0:
+        raise InputError(f"{max_accuracy_drop:g} points cannot be lost; give 0 or more.")
+    if bits:
+        raise InputError(
+            "bits were given for some layers together with a budget of accuracy, which chooses them; leave one of them "
+            "out."
+        )
+    if scheme in SCHEMES and scheme not in ("auto", STATIC_INT8):
+        raise InputError(
+            f"a budget of accuracy was given with the scheme {scheme}; bits of each layer are chosen with auto or "
+            f"{STATIC_INT8}, take one of those or leave the budget out."
+        )
 
 
 def _outputs(model: keras.Model, data: Data, position: int, doing: str, progress: Progress) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from slimedge.artifact import Step
 from slimedge.compress.placement import place
-from slimedge.compress.settings import Settings
+from slimedge.compress.settings import EXCLUDED, Settings
 from slimedge.compress.static import simplify, static_wi8_ai8
 from slimedge.compress.weight_only import check_settings, weight_only_wi8_afp32
 from slimedge.errors import InputError
@@ -28,7 +28,7 @@ LOOKED_UP = frozenset({"Embedding"})
 
 def auto(model: keras.Model, data: Data, settings: Settings) -> keras.Model:
     """Quantize by the scheme that `choose` gives; see `slimedge.compress.quantization.quantize`."""
-    scheme, reason = choose(simplify(from_model(model))[0], exclude=settings.exclude)
+    scheme, reason = scheme_for(model, settings)
     if scheme == "static_wi8_ai8":
         quantized = static_wi8_ai8(model, data, settings)
     else:
@@ -46,6 +46,11 @@ def auto(model: keras.Model, data: Data, settings: Settings) -> keras.Model:
     return with_lineage(quantized, (*before, Step(step.name, chosen)))
 
 
+def scheme_for(model: keras.Model, settings: Settings) -> tuple[str, str]:
+    """Give the scheme for a model and the reason; see `choose`."""
+    return choose(simplify(from_model(model))[0], exclude=settings.exclude)
+
+
 def choose(graph: Graph, *, exclude: frozenset[str] = frozenset()) -> tuple[str, str]:
     """Give the scheme for a model and the reason.
 
@@ -56,7 +61,7 @@ def choose(graph: Graph, *, exclude: frozenset[str] = frozenset()) -> tuple[str,
         graph: simplified.
         exclude: names of the user's layers that stay float.
     """
-    placement = place(graph, exclude=exclude)
+    placement = place(graph, exclude=dict.fromkeys(exclude, EXCLUDED))
     static = other = 0
     named: dict[str, int] = {}
     for node in graph.nodes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from slimedge.compress.rules import FIXED_RANGES, FUSES_RELU, KERNEL_AXES, Role, activation_of, role_of
@@ -47,7 +47,7 @@ class Groups:
         self.parent[self.find(first)] = self.find(second)
 
 
-def place(graph: Graph, *, exclude: Collection[str] = ()) -> Placement:
+def place(graph: Graph, *, exclude: Mapping[str, str] | None = None) -> Placement:
     """Decide where fake-quants go.
 
     A tensor is quantized when an integer layer makes or takes it, unless a ReLU fused into that layer
@@ -56,7 +56,7 @@ def place(graph: Graph, *, exclude: Collection[str] = ()) -> Placement:
 
     Args:
         graph: simplified, with BatchNorm folded.
-        exclude: names of the user's layers that stay float.
+        exclude: names of the user's layers that stay float, each with its reason.
 
     Returns:
         The placement; layers that stay float are in it with their reason.
@@ -64,15 +64,29 @@ def place(graph: Graph, *, exclude: Collection[str] = ()) -> Placement:
     roles: dict[Node, Role] = {}
     left_float: dict[str, str] = {}
     for node in graph.nodes:
-        role = "you excluded it" if node.source in exclude else role_of(node)
+        role = (exclude or {}).get(node.source) or role_of(node)
         if isinstance(role, Role):
             roles[node] = role
         else:
             left_float.setdefault(node.source, role)
+    for node in _left_behind(graph, roles):
+        del roles[node]
+        left_float.setdefault(node.source, "the layer that it would be fused into stays float")
     for node in set(roles) - joined_to_integers(graph, roles):
         del roles[node]
         left_float.setdefault(node.source, "none of its neighbours runs on integers")
     return _group(graph, roles, left_float)
+
+
+def _left_behind(graph: Graph, roles: Mapping[Node, Role]) -> list[Node]:
+    """Give the ReLUs behind layers that would take them in and that stay float: a range before each would cost two."""
+    producers = graph.producers()
+    makers = {node: producers.get(node.inputs[0]) for node, role in roles.items() if role is Role.RELU}
+    return [
+        node
+        for node, maker in makers.items()
+        if maker is not None and maker not in roles and maker.layer.kind in FUSES_RELU
+    ]
 
 
 def joined_to_integers(graph: Graph, roles: Mapping[Node, Role]) -> set[Node]:

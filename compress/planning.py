@@ -101,7 +101,13 @@ class Plan:
 
 
 def planned(
-    graph: Graph, placement: Placement, ranges: Ranges, bits: Bits, *, per_tensor: bool = False
+    graph: Graph,
+    placement: Placement,
+    ranges: Ranges,
+    bits: Bits,
+    *,
+    layer_bits: Mapping[Layer, int] | None = None,
+    per_tensor: bool = False,
 ) -> Plan:
     """Plan to round each weight to the nearest integer.
 
@@ -110,6 +116,7 @@ def planned(
         placement: which values are rounded.
         ranges: lowest and highest real value by group.
         bits: of the integers.
+        layer_bits: of the weights of single layers.
         per_tensor: whether all channels of a kernel have one scale.
 
     Raises:
@@ -121,17 +128,18 @@ def planned(
     kernels = {}
     for layer, axes in placement.kernels.items():
         weights = dict(layer.weights)
+        width = (layer_bits or {}).get(layer, bits.weights)
         value, bias = weights["kernel"], weights.get("bias")
         floor = bias_floor(value, axes["kernel"], bias, min(scales[layer]))
         scale = kernel_scale(
             value,
             axes["kernel"],
             floor,
-            bits=bits.weights,
+            bits=width,
             per_tensor=per_tensor,
-            least_error=bits.weights < WIDE_BITS,
+            least_error=width < WIDE_BITS,
         )
-        kernels[layer] = Kernel(value, scale, bits.weights, bias)
+        kernels[layer] = Kernel(value, scale, width, bias)
     return plan.with_kernels(kernels)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slimedge.canonical import canonical
+from slimedge.compress.layer_bits import LayerBits, check_layer_bits
 from slimedge.compress.methods import METHODS
 from slimedge.compress.observers import maker
 from slimedge.compress.settings import Settings
@@ -34,6 +35,7 @@ SCHEMES = Registry(
         "fp16": "slimedge.compress.weight_only:fp16",
     },
 )
+STATIC_INT8 = "static_wi8_ai8"
 GRANULARITIES = ("per_channel", "per_tensor")
 
 
@@ -49,6 +51,7 @@ class Quantize:
         methods: names in `slimedge.compress.methods.METHODS`, in their order.
         granularity: `per_channel` or `per_tensor` scales of kernels.
         block_size: how many 4-bit weights share a scale.
+        bits: as of `quantize`.
     """
 
     scheme: str = "auto"
@@ -58,6 +61,7 @@ class Quantize:
     methods: tuple[str, ...] = ()
     granularity: str = "per_channel"
     block_size: int | None = None
+    bits: LayerBits = field(default_factory=dict)
 
     def __call__(self, model: keras.Model, data: Data, /) -> keras.Model:
         """Quantize a model; see `quantize`."""
@@ -71,6 +75,7 @@ class Quantize:
             methods=self.methods,
             granularity=self.granularity,
             block_size=self.block_size,
+            bits=self.bits,
         )
 
 
@@ -85,6 +90,7 @@ def quantize(
     methods: Sequence[str] = (),
     granularity: str = "per_channel",
     block_size: int | None = None,
+    bits: LayerBits | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> keras.Model:
     """Quantize a trained model after training.
@@ -115,6 +121,8 @@ def quantize(
         granularity: of the scales of kernels in static quantization, `per_channel` or `per_tensor`.
         block_size: how many 4-bit weights along the axis that a product sums over share a scale, 16 or more; None for a
             scale per output channel. Convolutions, and an axis that is no multiple of it, keep that.
+        bits: of the weights of single layers in static quantization, 2 to 8 or `float`, by pattern of their names
+            (`{"conv_*": 4, "dense": "float"}`); the first one that fits counts.
         progress: told the number of examples after each calibration batch.
 
     Returns:
@@ -133,6 +141,7 @@ def quantize(
     if granularity not in GRANULARITIES:
         raise InputError(f"granularity is '{granularity}'; it can be {' or '.join(GRANULARITIES)}.")
     _check_blocks(scheme, block_size)
+    check_layer_bits(bits or {})
     model = canonical(model)
     if is_quantized(model):
         raise InputError(f"model '{model.name}' is quantized already; quantize the float model instead.")
@@ -151,11 +160,12 @@ def quantize(
     settings = Settings(
         observer=observer,
         observers=dict(observers or {}),
-        exclude=_with_nested(model, exclude),
+        exclude=with_nested(model, exclude),
         methods=tuple(methods),
         granularity=granularity,
         progress=progress,
         block_size=block_size,
+        bits=dict(bits or {}),
     )
     quantized: keras.Model = method(model, bound, settings)
     return quantized
@@ -183,7 +193,7 @@ def is_quantized(model: keras.Model) -> bool:
     )
 
 
-def _with_nested(model: keras.Model, names: Collection[str]) -> frozenset[str]:
+def with_nested(model: keras.Model, names: Collection[str]) -> frozenset[str]:
     """Add the layers of each nested model that is named, by the names that they may have in the graph."""
     import keras
 

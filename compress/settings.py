@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from slimedge.compress.layer_bits import LayerBits
+
+# Why a layer that could be rounded stays float.
+EXCLUDED = "you excluded it"
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -18,6 +23,8 @@ class Settings:
         granularity: `per_channel` or `per_tensor` scales of kernels.
         progress: told the number of examples after each calibration batch.
         block_size: how many 4-bit weights share a scale; None for a scale for each output channel.
+        bits: of the weights of single layers, or `float`, by pattern, first one first; see
+            `slimedge.compress.layer_bits`.
     """
 
     observer: str = "minmax"
@@ -27,3 +34,4 @@ class Settings:
     granularity: str = "per_channel"
     progress: Callable[[int], None] | None = None
     block_size: int | None = None
+    bits: LayerBits = field(default_factory=dict)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slimedge.artifact import Step
@@ -17,12 +19,13 @@ from slimedge.compress.constants import (
 from slimedge.compress.equivalence import check_same
 from slimedge.compress.folding import fold_affine
 from slimedge.compress.inserting import insert
+from slimedge.compress.layer_bits import FLOAT, assigned_bits
 from slimedge.compress.layer_sqnr import layer_sqnr
-from slimedge.compress.methods import METHODS
-from slimedge.compress.placement import place
-from slimedge.compress.planning import Bits, planned
+from slimedge.compress.methods import METHODS, Method
+from slimedge.compress.placement import Placement, place
+from slimedge.compress.planning import Bits, Plan, Ranges, planned
 from slimedge.compress.pointwise import affine_to_depthwise
-from slimedge.compress.settings import Settings
+from slimedge.compress.settings import EXCLUDED, Settings
 from slimedge.compress.simplifying import split_activations, split_separable, split_swish, strip_training_only
 from slimedge.errors import InputError
 from slimedge.graph import Graph
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 
     from slimedge.data import Data
 
+# Why a layer that could be rounded stays float.
+LEFT_WIDE = "float was chosen for its weights"
 # The static schemes; their files are lowered alike.
 STATIC = {
     "static_wi8_ai8": Bits(8),
@@ -53,19 +58,9 @@ def static_wi4_ai8(model: keras.Model, data: Data, settings: Settings) -> keras.
 
 
 def _static(model: keras.Model, data: Data, settings: Settings, scheme: str) -> keras.Model:
-    graph, folded, removed = simplify(from_model(model))
-    check_same(model, graph, data)
-    methods = [METHODS[name] for name in settings.methods]
-    for method in methods:
-        graph = method.prepare(graph, data)
-    placement = place(graph, exclude=settings.exclude)
-    if not placement.kernels:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(placement.left_float.items())[:3])
-        raise InputError(
-            f"no layer of model '{model.name}' can be quantized to static integers ({reasons or 'it has no kernels'}); "
-            "nothing was changed."
-        )
-    bits = STATIC[scheme]
+    ready = prepare(model, data, settings)
+    graph, bits = ready.graph, STATIC[scheme]
+    layer_bits, placement = ready.layer_bits, ready.placement
     ranges = calibrate(
         graph,
         placement,
@@ -75,9 +70,7 @@ def _static(model: keras.Model, data: Data, settings: Settings, scheme: str) -> 
         bits=dict.fromkeys(placement.groups.values(), bits.activations),
         progress=settings.progress,
     )
-    plan = planned(graph, placement, ranges, bits, per_tensor=settings.granularity == "per_tensor")
-    for method in methods:
-        plan = method.refine(plan, data)
+    plan = refined(ready, planned_with(ready, placement, ranges, bits, layer_bits), data)
     quantized = to_model(insert(plan))
     step = Step(
         "quantize",
@@ -87,15 +80,91 @@ def _static(model: keras.Model, data: Data, settings: Settings, scheme: str) -> 
             **({"observers": dict(settings.observers)} if settings.observers else {}),
             "granularity": settings.granularity,
             "methods": list(settings.methods),
+            **({"layer_bits": layer_bits} if layer_bits else {}),
             "calibration_examples": len(data),
             "calibration_data": data.fingerprint,
-            "folded": list(folded),
-            "removed": list(removed),
+            "folded": list(ready.folded),
+            "removed": list(ready.removed),
             "float_layers": dict(placement.left_float),
             "layer_sqnr_db": layer_sqnr(graph, insert(plan, trainable=False), data),
         },
     )
     return with_lineage(quantized, (*lineage_of(model), step))
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A float graph that can be rounded, and how.
+
+    Attributes:
+        graph: simplified, changed by the methods that come before ranges are found.
+        settings: as given.
+        methods: of the settings.
+        placement: which values are rounded.
+        layer_bits: of the weights of single layers, by the user's names; `float` ones are not placed.
+        folded: names of layers that were folded into others.
+        removed: likewise, that do nothing after training.
+    """
+
+    graph: Graph
+    settings: Settings
+    methods: tuple[Method, ...]
+    placement: Placement
+    layer_bits: Mapping[str, int | str]
+    folded: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+def prepare(model: keras.Model, data: Data, settings: Settings) -> Ready:
+    """Make a model's graph ready to be rounded.
+
+    Raises:
+        InputError: none of its layers can be, or a pattern for bits fits none that can.
+        CheckError: the graph computes something else than the model.
+    """
+    graph, folded, removed = simplify(from_model(model))
+    check_same(model, graph, data)
+    methods = tuple(METHODS[name] for name in settings.methods)
+    for method in methods:
+        graph = method.prepare(graph, data)
+    reasons = dict.fromkeys(settings.exclude, EXCLUDED)
+    placement = place(graph, exclude=reasons)
+    layer_bits = assigned_bits(graph, sources(graph, placement), settings.bits)
+    wide = [name for name, bits in layer_bits.items() if bits == FLOAT]
+    if wide:
+        placement = place(graph, exclude=dict.fromkeys(wide, LEFT_WIDE) | reasons)
+    if not placement.kernels:
+        left = "; ".join(f"{name}: {reason}" for name, reason in list(placement.left_float.items())[:3])
+        raise InputError(
+            f"no layer of model '{model.name}' can be quantized to static integers ({left or 'it has no kernels'}); "
+            "nothing was changed."
+        )
+    return Ready(graph, settings, methods, placement, layer_bits, folded, removed)
+
+
+def sources(graph: Graph, placement: Placement) -> tuple[str, ...]:
+    """Give the user's names of the layers whose weights are rounded, in the order of the graph."""
+    return tuple(dict.fromkeys(node.source for node in graph.nodes if node.layer in placement.kernels))
+
+
+def planned_with(
+    ready: Ready, placement: Placement, ranges: Ranges, bits: Bits, layer_bits: Mapping[str, int | str]
+) -> Plan:
+    """Plan the nearest integers, with bits by the user's names of layers."""
+    single = {
+        node.layer: width
+        for node in ready.graph.nodes
+        if node.layer in placement.kernels and isinstance(width := layer_bits.get(node.source), int)
+    }
+    per_tensor = ready.settings.granularity == "per_tensor"
+    return planned(ready.graph, placement, ranges, bits, layer_bits=single, per_tensor=per_tensor)
+
+
+def refined(ready: Ready, plan: Plan, data: Data) -> Plan:
+    """Let the methods choose other integers and biases."""
+    for method in ready.methods:
+        plan = method.refine(plan, data)
+    return plan
 
 
 def simplify(graph: Graph) -> tuple[Graph, tuple[str, ...], tuple[str, ...]]:

@@ -19,7 +19,7 @@ from slimedge.compress.equivalence import check_same
 from slimedge.compress.folding import fold_affine
 from slimedge.compress.kernels import kernel_scale, on_grid
 from slimedge.compress.layer_sqnr import layer_sqnr
-from slimedge.compress.settings import Settings
+from slimedge.compress.settings import EXCLUDED, Settings
 from slimedge.compress.simplifying import strip_training_only
 from slimedge.compress.weight_axes import block_axis, is_large, kept_axes
 from slimedge.errors import InputError
@@ -156,6 +156,7 @@ def check_settings(settings: Settings, scheme: str, name: str) -> None:
     """
     given = [f"the method {method}" for method in settings.methods]
     given += ["a scale per tensor"] if settings.granularity != "per_channel" else []
+    given += [f"bits of the layers '{pattern}'" for pattern in settings.bits]
     given += [f"the observer pattern '{pattern}'" for pattern in settings.observers]
     if given:
         raise InputError(
@@ -170,7 +171,7 @@ def _rounded_layers(graph: Graph, settings: Settings, bits: int) -> _Layers:
         if not layer.weights:
             continue
         if source in settings.exclude:
-            done.left_float[source] = "you excluded it"
+            done.left_float[source] = EXCLUDED
             continue
         rounded = _rounded_weights(made.get_layer(names[layer]), bits, settings.block_size)
         if rounded.stays_float:

@@ -46,6 +46,7 @@ def lines(done: Quantized) -> list[str]:
         f"  {name} has a scale for each channel: {reason}"
         for name, reason in settings.get("layers_without_blocks", {}).items()
     ]
+    text += _choice(done)
     text += [
         f"trained on {step.settings['training_examples']:,} examples, {_count(step.settings['epochs'], 'epoch')}, by "
         f"{step.settings['loss']}"
@@ -59,6 +60,8 @@ def lines(done: Quantized) -> list[str]:
         lowest = sorted(done.layer_sqnr, key=lambda layer: layer.sqnr_db)[:_LOWEST]
         text.append(f"lowest SQNR: {', '.join(f'{layer.layer} {layer.sqnr_db:.1f} dB' for layer in lowest)}")
     text.append(_accuracy(done))
+    if done.goal is not None:
+        text.append(f"{done.goal.goal}: {done.goal.sentence}")
     text += [f"note: {note}" for note in done.after.notes]
     text.append(f"wrote {done.artifact.path} ({figures.size(done.artifact.path.stat().st_size)})")
     return text
@@ -77,8 +80,42 @@ def as_json(done: Quantized) -> str:
         "before": asdict(done.before),
         "after": asdict(done.after),
         "notices": list(done.notices),
+        "layer_bits": settings.get("layer_bits", {}),
+        "choice": None if done.choice is None else asdict(done.choice),
+        "goal": None if done.goal is None else asdict(done.goal),
     }
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _choice(done: Quantized) -> list[str]:
+    """What was chosen under a budget of accuracy, and why."""
+    choice = done.choice
+    if choice is None:
+        return []
+    widths: dict[str, int] = {}
+    for bits in choice.bits.values():
+        said = bits if isinstance(bits, str) else f"{bits}-bit"
+        widths[said] = widths.get(said, 0) + 1
+    layers = ", ".join(f"{_count(number, 'layer')} {said}" for said, number in sorted(widths.items()))
+    text = [f"bits chosen for at most {choice.max_accuracy_drop:g} points: {layers}"]
+    text.append(
+        f"  {choice.mean_bits:.2f} bits a weight in the mean; {_count(len(choice.tried), 'choice')} tried on "
+        f"{choice.examples:,} {'labelled ' if choice.labelled else ''}examples"
+    )
+    if not choice.held_out:
+        text.append("note: those examples calibrated, too, since the data has no others")
+    if choice.wider:
+        text.append(f"{_count(len(choice.wider), 'layer')} stayed wider:")
+        text += [f"  {name} ({_bits(choice.bits[name])}): {reason}" for name, reason in choice.wider.items()]
+    if any(isinstance(bits, int) and bits < 8 for bits in choice.bits.values()):
+        text.append(
+            "  (weights of fewer than 8 bits lie in int8 where a format or runtime has no kernel for them)"
+        )
+    return text
+
+
+def _bits(bits: int | str) -> str:
+    return bits if isinstance(bits, str) else f"{bits} bits"
 
 
 def _form(settings: Mapping[str, Any]) -> str:

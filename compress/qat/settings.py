@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from slimedge.compress.layer_bits import WEIGHT_BITS
 from slimedge.compress.qat.constraints import Constraint
 from slimedge.errors import InputError
 
@@ -14,8 +15,6 @@ CHOICES = {
     "gradients": ("straight_through", "lsq"),
     "batchnorm": ("folded", "trained"),
 }
-# Bits that a weight's grid may have.
-WEIGHT_BITS = range(2, 9)
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,6 +168,33 @@ def observers(given: Sequence[str]) -> tuple[str, dict[str, str]]:
     return (everywhere or ["minmax"])[0], by_pattern
 
 
+def layer_bits(given: Sequence[str]) -> dict[str, int | str]:
+    """Read the values of `--bits`.
+
+    Args:
+        given: PATTERN=BITS, each.
+
+    Returns:
+        A number of bits, or `float`, by pattern, in order.
+
+    Raises:
+        InputError: no pattern, or what stands behind it is neither.
+
+    Example:
+        >>> layer_bits(["conv_*=4", "dense=float"])
+        {'conv_*': 4, 'dense': 'float'}
+    """
+    found: dict[str, int | str] = {}
+    for text in given:
+        pattern, equals, bits = text.rpartition("=")
+        if not equals or not pattern or not (bits.isdigit() or bits == "float"):
+            raise InputError(
+                f"--bits {text} is not allowed; name layers and their bits, as --bits 'conv_*=4' or --bits dense=float."
+            )
+        found.setdefault(pattern, int(bits) if bits.isdigit() else bits)
+    return found
+
+
 def check_output(path: Path, option: str, *, ending: str | None = None) -> None:
     """Refuse a path that could not be written, before any work is done for it.
 

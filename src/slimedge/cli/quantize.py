@@ -9,6 +9,7 @@ import typer
 
 from slimedge.cli import options
 from slimedge.cli.output import Output
+from slimedge.errors import GoalError
 from slimedge.progress import on_terminal
 
 
@@ -61,6 +62,23 @@ def quantize(
             "--block-size",
             metavar="N",
             help="With 4-bit weights, how many share a scale; by default those of an output channel.",
+        ),
+    ] = None,
+    bits: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--bits",
+            metavar="PATTERN=BITS",
+            help="Bits of the weights of layers of such names in a static scheme: 2 to 8, or float. May be repeated.",
+        ),
+    ] = None,
+    max_accuracy_drop: Annotated[
+        float | None,
+        typer.Option(
+            "--max-accuracy-drop",
+            metavar="POINTS",
+            min=0.0,
+            help="Choose 4, 8 bits or float for each layer: the fewest that lose no more accuracy than this.",
         ),
     ] = None,
     calibration: Annotated[
@@ -119,6 +137,8 @@ def quantize(
             methods=tuple(method or ()),
             granularity=granularity,
             block_size=block_size,
+            bits=options.layer_bits(bits or ()),
+            max_accuracy_drop=max_accuracy_drop,
             qat_epochs=qat_epochs,
             split=split,
             checks="types" if no_range_checks else "strict",
@@ -127,3 +147,7 @@ def quantize(
         )
     output.show(lambda console: quantization.show(done, console))
     output.write_json(lambda: quantization.as_json(done))
+    if done.goal is not None and done.after.accuracy_delta is not None:
+        lost = -100 * done.after.accuracy_delta.value
+        if max_accuracy_drop is not None and lost > max_accuracy_drop:
+            raise GoalError(f"goal missed: {done.goal.goal}, {done.goal.sentence}")
