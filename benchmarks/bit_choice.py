@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from slimedge.benchmarks.accuracy import Drop, drop
+from slimedge.benchmarks.lost_answers import LostAnswers
 from slimedge.compress.layer_bits import FLOAT
 from slimedge.compress.mixed_precision import Tried, search
 from slimedge.compress.rehearsal import Rehearsal
 from slimedge.compress.sensitivity import sensitivity
 from slimedge.compress.settings import Settings
-from slimedge.errors import GoalError, InputError
-from slimedge.keras_file import output_specs
+from slimedge.errors import GoalError
 from slimedge.progress import Progress, silent
 
 if TYPE_CHECKING:
     import keras
 
-    from slimedge.data import Data, Splits
+    from slimedge.data import Splits
 
 # Examples on which the sensitivity of a layer is measured, and on which whole choices are.
 SENSITIVITY_EXAMPLES = 512
@@ -85,10 +81,10 @@ def choose_bits(
     """
     rest = parts.training
     examples = rest.take(min(CHOICE_EXAMPLES, len(rest)), seed=seed) if len(rest) else parts.calibration
-    judge = _Judge(model, examples)
+    lost = LostAnswers(model, examples)
     progress("finding ranges")
-    rehearsal = Rehearsal(model, parts.calibration, examples, settings=settings, drop=judge.lost)
-    judge.exact = rehearsal.outputs({})[judge.position]
+    rehearsal = Rehearsal(model, parts.calibration, examples, settings=settings, drop=lost.share)
+    lost.exact = rehearsal.outputs({})[lost.position]
     found = sensitivity(
         rehearsal,
         both_ways=False,
@@ -97,7 +93,7 @@ def choose_bits(
     )
     progress("choosing bits")
     chosen = search(
-        found, lambda bits: judge.may_lose(rehearsal.outputs(bits)), largest_drop=max_accuracy_drop / 100
+        found, lambda bits: lost.likely_share(rehearsal.outputs(bits)), largest_drop=max_accuracy_drop / 100
     )
     if all(bits == FLOAT for bits in chosen.bits.values()):
         best = min(chosen.tried, key=lambda one: one.drop)
@@ -114,39 +110,6 @@ def choose_bits(
         wider=chosen.reasons,
         tried=chosen.tried,
         examples=len(examples),
-        labelled=judge.labels is not None,
+        labelled=lost.labels is not None,
         held_out=bool(len(rest)),
     )
-
-
-class _Judge:
-    """Tells how much worse outputs are than those of the float net; that is filled in when they are known."""
-
-    def __init__(self, model: keras.Model, examples: Data) -> None:
-        specs = output_specs(model)
-        labels = examples.labels_for(specs)
-        self.name = next(iter(labels), specs[0].name)
-        self.position = [spec.name for spec in specs].index(self.name)
-        self.labels: NDArray[Any] | None = labels.get(self.name)
-        self.exact: NDArray[np.float32] | None = None
-
-    def lost(self, outputs: Sequence[NDArray[np.float32]]) -> float:
-        """What was lost on the examples, as a share."""
-        return self._drop(outputs).value
-
-    def may_lose(self, outputs: Sequence[NDArray[np.float32]]) -> float:
-        """What was lost and one standard error."""
-        found = self._drop(outputs)
-        return found.value + found.error
-
-    def _drop(self, outputs: Sequence[NDArray[np.float32]]) -> Drop:
-        mine = outputs[self.position]
-        exact = mine if self.exact is None else self.exact[: len(mine)]
-        labels = None if self.labels is None else self.labels[: len(mine)]
-        found = drop(mine, exact, labels, name=self.name)
-        if found is None:
-            raise InputError(
-                f"output '{self.name}' gives numbers, not classes, so no accuracy can be lost; quantize without "
-                "--max-accuracy-drop, and look at the SQNR."
-            )
-        return found

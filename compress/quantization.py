@@ -143,15 +143,7 @@ def quantize(
     _check_blocks(scheme, block_size)
     check_layer_bits(bits or {})
     model = canonical(model)
-    if is_quantized(model):
-        raise InputError(f"model '{model.name}' is quantized already; quantize the float model instead.")
-    known = {layer.name for layer in model._flatten_layers(include_self=False)}
-    unknown = sorted(set(exclude) - known)
-    if unknown:
-        raise InputError(
-            f"there is no layer '{unknown[0]}' to exclude in model '{model.name}'; "
-            "`slimedge inspect` lists the layers."
-        )
+    check_float(model, exclude)
     bound = (
         data
         if data.is_bound
@@ -183,6 +175,23 @@ def _check_blocks(scheme: str, block_size: int | None) -> None:
         raise InputError(
             f"the block size is {block_size}; it can be {SMALLEST_BLOCK} or more, 32 is usual: the scales of smaller "
             "blocks take more bytes than four bits save."
+        )
+
+
+def check_float(model: keras.Model, exclude: Collection[str] = ()) -> None:
+    """Refuse a model that cannot be quantized again, and names of layers that it has not.
+
+    Raises:
+        InputError: it is quantized already, or a name in `exclude` is not a layer's.
+    """
+    if is_quantized(model):
+        raise InputError(f"model '{model.name}' is quantized already; quantize the float model instead.")
+    known = {layer.name for layer in model._flatten_layers(include_self=False)}
+    unknown = sorted(set(exclude) - known)
+    if unknown:
+        raise InputError(
+            f"there is no layer '{unknown[0]}' to exclude in model '{model.name}'; "
+            "`slimedge inspect` lists the layers."
         )
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Arrays = Sequence[NDArray[np.float32]]
 # From the outputs of a quantized net on the first examples, in Keras order, to how much worse its answers are than the
 # float net's, as a share of those examples.
-Drop = Callable[[Arrays], float]
+Drop = Callable[[Arrays], float | None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import TYPE_CHECKING
 
 from slimedge.benchmarks.reporting import figures
+from slimedge.benchmarks.reporting.page import template
 from slimedge.benchmarks.reporting.plot import letter, plot
 from slimedge.benchmarks.reporting.report import Report, headlines
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from slimedge.comparison import LayerSqnr, Variant
 
 
@@ -41,8 +39,8 @@ def render(report: Report) -> str:
         }
         for group, comparison in enumerate(report.comparisons)
     ]
-    return _template().render(
-        report=report,
+    return template("report.html.j2").render(
+        title=report.title,
         headlines=headlines(report),
         tables=tables,
         plot=drawing,
@@ -78,17 +76,3 @@ def _bars(levels: tuple[LayerSqnr, ...]) -> list[tuple[str, str, float, bool]]:
         )
         for layer in levels
     ]
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("slimedge.benchmarks.reporting", package_path=""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2")
