@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SCHEMA = "slimedge/sensitivity/1"
-# The end of the bars: noise below it cannot be seen in any answer.
-LONGEST_DB = 60.0
+# The end of the bars of what is gained: two bits of each value.
+LONGEST_GAIN_DB = 12.0
 
 
 def show(measured: Measured, console: Console) -> None:
@@ -151,22 +150,26 @@ def _numbers(effect: Effect) -> dict[str, Any]:
 
 def _bars(measured: Measured, bits: int) -> list[Bar]:
     whole = measured.found.everything[bits].sqnr_db
-    alone: Callable[[LayerSensitivity], float] = lambda layer: layer.alone[bits].sqnr_db  # noqa: E731
-    least = min(map(alone, measured.found.layers))
+
+    def alone(layer: LayerSensitivity) -> float:
+        return layer.alone[bits].sqnr_db
+
+    levels = [alone(layer) for layer in measured.found.layers]
+    least, longest = min(levels), max([1.0, *filter(math.isfinite, levels)])
     return [
         Bar(
             layer=layer.layer,
             alone=decibels(layer.alone[bits]),
             alone_points=points(layer.alone[bits]),
-            alone_width=_width(alone(layer)),
+            alone_width=_width(alone(layer), longest),
             spared=decibels(layer.spared[bits]),
             spared_points=points(layer.spared[bits]),
-            gained_width=_width(max(0.0, layer.spared[bits].sqnr_db - whole), longest=12.0),
+            gained_width=_width(max(0.0, layer.spared[bits].sqnr_db - whole), LONGEST_GAIN_DB),
             least=alone(layer) == least,
         )
         for layer in measured.found.layers
     ]
 
 
-def _width(level: float, longest: float = LONGEST_DB) -> float:
+def _width(level: float, longest: float) -> float:
     return round(min(100.0, max(0.0, 100.0 * level / longest)), 1)
