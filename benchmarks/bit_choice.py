@@ -18,7 +18,7 @@ from slimedge.progress import Progress, silent
 if TYPE_CHECKING:
     import keras
 
-    from slimedge.data import Splits
+    from slimedge.data import Data, Splits
 
 # Examples on which the sensitivity of a layer is measured, and on which whole choices are.
 SENSITIVITY_EXAMPLES = 512
@@ -79,8 +79,7 @@ def choose_bits(
         InputError: the outputs are not classes.
         GoalError: no layer can be rounded within the budget.
     """
-    rest = parts.training
-    examples = rest.take(min(CHOICE_EXAMPLES, len(rest)), seed=seed) if len(rest) else parts.calibration
+    examples = choice_examples(parts, seed)
     lost = LostAnswers(model, examples)
     progress("finding ranges")
     rehearsal = Rehearsal(model, parts.calibration, examples, settings=settings, drop=lost.share)
@@ -111,5 +110,11 @@ def choose_bits(
         tried=chosen.tried,
         examples=len(examples),
         labelled=lost.labels is not None,
-        held_out=bool(len(rest)),
+        held_out=bool(len(parts.training)),
     )
+
+
+def choice_examples(parts: Splits, seed: int) -> Data:
+    """Give examples to choose on: at most 4,000 that neither calibrate nor score, or else those that calibrate."""
+    rest = parts.training
+    return rest.take(min(CHOICE_EXAMPLES, len(rest)), seed=seed) if len(rest) else parts.calibration

@@ -47,16 +47,19 @@ class LostAnswers:
         return drop(self.exact, self.exact, self.labels, name=self.name) is not None
 
     def share(self, outputs: Sequence[NDArray[np.float32]]) -> float:
-        """What was lost on the examples, as a share."""
-        return self._drop(outputs).value
+        """What was lost on the examples, as a share, from all outputs."""
+        return self._drop(outputs[self.position]).value
 
     def likely_share(self, outputs: Sequence[NDArray[np.float32]]) -> float:
-        """What was lost and one standard error."""
-        found = self._drop(outputs)
+        """What was lost and one standard error, from all outputs."""
+        return self.likely_share_of(outputs[self.position])
+
+    def likely_share_of(self, scored: NDArray[np.float32]) -> float:
+        """What was lost and one standard error, from the output that is scored."""
+        found = self._drop(scored)
         return found.value + found.error
 
-    def _drop(self, outputs: Sequence[NDArray[np.float32]]) -> Drop:
-        mine = outputs[self.position]
+    def _drop(self, mine: NDArray[np.float32]) -> Drop:
         exact = mine if self.exact is None else self.exact[: len(mine)]
         labels = None if self.labels is None else self.labels[: len(mine)]
         found = drop(mine, exact, labels, name=self.name)

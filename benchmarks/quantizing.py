@@ -15,7 +15,7 @@ from slimedge.benchmarks.accuracy import Score, score
 from slimedge.benchmarks.judging import GoalOutcome, accuracy_outcome
 from slimedge.comparison import LayerSqnr
 from slimedge.compress.quantization import SCHEMES, STATIC_INT8
-from slimedge.errors import InputError
+from slimedge.errors import GoalError, InputError
 from slimedge.lineage import quantization_of
 from slimedge.progress import Progress, silent
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import keras
 
     from slimedge.benchmarks.bit_choice import BitChoice
+    from slimedge.benchmarks.fastest import Contest
     from slimedge.compress.layer_bits import LayerBits
     from slimedge.data import Checks, Data
 
@@ -44,6 +45,7 @@ class Quantized:
         notices: what the user should know about the data.
         choice: of bits for each layer, where a budget of accuracy was given.
         goal: whether the budget was met on the evaluation examples.
+        contest: what was tried for the target, where one was given.
     """
 
     artifact: Artifact
@@ -55,6 +57,7 @@ class Quantized:
     notices: tuple[str, ...]
     choice: BitChoice | None = None
     goal: GoalOutcome | None = None
+    contest: Contest | None = None
 
 
 def quantize_file(
@@ -71,6 +74,7 @@ def quantize_file(
     block_size: int | None = None,
     bits: LayerBits | None = None,
     max_accuracy_drop: float | None = None,
+    target: str | None = None,
     qat_epochs: int = 0,
     split: Mapping[str, Any] | None = None,
     checks: Checks = "strict",
@@ -93,6 +97,7 @@ def quantize_file(
         bits: likewise.
         max_accuracy_drop: percentage points that may be lost; bits of each layer of a static scheme are then chosen,
             the fewest that lose no more. None to take the bits as they are.
+        target: where the file shall be faster than float; what may be fast there is tried, and the fastest kept.
         qat_epochs: passes over what calibration and evaluation leave, by `slimedge.compress.training.train`: on
             labels where there are some; 0 to leave the quantized model untrained.
         split: arguments of `Data.split`.
@@ -105,11 +110,14 @@ def quantize_file(
 
     Raises:
         InputError: a file, data or setting that cannot be used; nothing is written.
+        GoalError: nothing that was tried is faster than float on the target, or within the accuracy that may be lost;
+            likewise.
     """
     from slimedge.benchmarks.bit_choice import choose_bits
+    from slimedge.benchmarks.quantizing_for import LARGEST_DROP, quantize_for
     from slimedge.canonical import canonical
     from slimedge.compress.choosing import scheme_for
-    from slimedge.compress.quantization import quantize, with_nested
+    from slimedge.compress.quantization import Quantize, quantize, with_nested
     from slimedge.compress.settings import Settings
     from slimedge.compress.training import train
     from slimedge.keras_file import input_specs, load_model, output_specs, save_model
@@ -153,19 +161,41 @@ def quantize_file(
             scheme, bits = STATIC_INT8, choice.bits
     total = len(parts.calibration)
     progress("calibrating", 0.0)
-    quantized = quantize(
-        network,
-        parts.calibration,
+    asked = Quantize(
         scheme=scheme,
         observer=observer,
-        observers=observers,
-        exclude=exclude,
-        methods=methods,
+        observers=dict(observers or {}),
+        exclude=tuple(exclude),
+        methods=tuple(methods),
         granularity=granularity,
         block_size=block_size,
-        bits=bits,
-        progress=lambda done: progress("calibrating", done / total),
+        bits=dict(bits or {}),
     )
+    contest = None
+    if target is None:
+        quantized = quantize(
+            network,
+            parts.calibration,
+            progress=lambda done: progress("calibrating", done / total),
+            **asked.settings(),
+        )
+    else:
+        won = quantize_for(
+            network,
+            parts,
+            target,
+            asked,
+            largest_drop=LARGEST_DROP if max_accuracy_drop is None else max_accuracy_drop / 100,
+            seed=(split or {}).get("seed", 0),
+            progress=progress,
+        )
+        contest = won.contest
+        if won.model is None:
+            raise GoalError(
+                f"{contest.reason.rstrip('.')}; nothing was written: deploy the float model, or quantize without "
+                "--target for a smaller file."
+            )
+        quantized = won.model
     if qat_epochs:
         quantized = train(
             quantized,
@@ -180,8 +210,8 @@ def quantize_file(
     labels = parts.evaluation.labels_for(outputs)
     name = next(iter(labels), outputs[0].name)
     position = [spec.name for spec in outputs].index(name)
-    before = _outputs(network, parts.evaluation, position, "scoring the float model", progress)
-    after = _outputs(quantized, parts.evaluation, position, "scoring the quantized model", progress)
+    before = model_outputs(network, parts.evaluation, position, "scoring the float model", progress)
+    after = model_outputs(quantized, parts.evaluation, position, "scoring the quantized model", progress)
     truth = labels.get(name)
     told = quantization_of(artifact.lineage) or {}
     scored = score(after, before, truth, name=name)
@@ -197,6 +227,7 @@ def quantize_file(
         goal=None
         if max_accuracy_drop is None or scored.accuracy_delta is None
         else accuracy_outcome(artifact.path.name, scored.accuracy_delta, max_accuracy_drop),
+        contest=contest,
     )
 
 
@@ -215,7 +246,18 @@ def _check_choice(max_accuracy_drop: float, scheme: str, bits: LayerBits | None)
         )
 
 
-def _outputs(model: keras.Model, data: Data, position: int, doing: str, progress: Progress) -> NDArray[Any]:
+def model_outputs(
+    model: keras.Model, data: Data, position: int, doing: str, progress: Progress
+) -> NDArray[Any]:
+    """Give one output of a Keras model for all of the data.
+
+    Args:
+        model: any that the data is bound to.
+        data: at least one example.
+        position: of the output in Keras order.
+        doing: what the user is told meanwhile.
+        progress: who tells it.
+    """
     pieces: list[NDArray[Any]] = []
     done = 0
     for inputs, _ in data.batches(_BATCH):

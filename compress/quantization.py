@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from slimedge.canonical import canonical
 from slimedge.compress.layer_bits import LayerBits, check_layer_bits
@@ -65,18 +65,11 @@ class Quantize:
 
     def __call__(self, model: keras.Model, data: Data, /) -> keras.Model:
         """Quantize a model; see `quantize`."""
-        return quantize(
-            model,
-            data,
-            scheme=self.scheme,
-            observer=self.observer,
-            observers=self.observers,
-            exclude=self.exclude,
-            methods=self.methods,
-            granularity=self.granularity,
-            block_size=self.block_size,
-            bits=self.bits,
-        )
+        return quantize(model, data, **self.settings())
+
+    def settings(self) -> dict[str, Any]:
+        """Give the arguments of `quantize`."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 def quantize(

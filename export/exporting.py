@@ -54,7 +54,8 @@ def export_model(
         io: `float32`, or `int8` for integer inputs and outputs of a quantized model.
         batch: fixed batch of the TFLite file; ONNX takes any.
         integers: types of a quantized ONNX file's activations and kernels, one of
-            `slimedge.integers.INTEGERS`; None for the fastest exact one on this machine's CPU.
+            `slimedge.integers.INTEGERS`; None for those that were measured to be the fastest when the model was
+            quantized for a target, else for those that suit this machine's CPU.
         trust: whether an `.h5` may be loaded.
         examples: arrays by input name, first axis the examples, on which file and model are compared; None
             for seeded random ones.
@@ -75,13 +76,15 @@ def export_model(
         EXPORTERS.check(item)
     _check_option("io", io, IO_TYPES)
     isa = isa_here()
-    integers = integers or integers_for(isa)
-    _check_option("integers", integers, INTEGERS)
+    if integers is not None:
+        _check_option("integers", integers, INTEGERS)
     if batch < 1:
         raise InputError(f"batch is {batch}, a TFLite file needs a fixed batch of 1 or more.")
     folder = Path(folder)
     made = []
     with _as_file(model) as (path, lineage, modules), _as_npz(examples) as arrays:
+        chosen = (quantization_of(lineage) or {}).get("chosen_for", {}).get("integers")
+        integers = integers or chosen or integers_for(isa)
         stem = name or (Path(model).stem if isinstance(model, (str, Path)) else model.name)
         for target in formats:
             out = folder / f"{stem}.{target}"

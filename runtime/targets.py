@@ -69,6 +69,12 @@ def parse_target(name: str) -> Target:
     return Target(backend, provider or "cpu")
 
 
+def formats_of(target: Target) -> tuple[str, ...]:
+    """Give the formats that a target runs."""
+    formats: tuple[str, ...] = BACKENDS[target.backend].formats
+    return formats
+
+
 def target_for(artifact: Artifact, name: str | None = None) -> Target:
     """Give the target to run a file on: the one that was named, or the usual one for its format.
 

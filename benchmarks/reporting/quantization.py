@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from slimedge.benchmarks.fastest import Contest
 from slimedge.benchmarks.quantizing import Quantized
 from slimedge.benchmarks.reporting import figures
 from slimedge.benchmarks.reporting.artifact import as_dict
@@ -47,6 +48,7 @@ def lines(done: Quantized) -> list[str]:
         for name, reason in settings.get("layers_without_blocks", {}).items()
     ]
     text += _choice(done)
+    text += contest_lines(done.contest)
     text += [
         f"trained on {step.settings['training_examples']:,} examples, {_count(step.settings['epochs'], 'epoch')}, by "
         f"{step.settings['loss']}"
@@ -82,9 +84,25 @@ def as_json(done: Quantized) -> str:
         "notices": list(done.notices),
         "layer_bits": settings.get("layer_bits", {}),
         "choice": None if done.choice is None else asdict(done.choice),
+        "contest": None if done.contest is None else asdict(done.contest),
         "goal": None if done.goal is None else asdict(done.goal),
     }
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def contest_lines(contest: Contest | None) -> list[str]:
+    """Give what was tried for a target as lines of text."""
+    if contest is None:
+        return []
+    text = [f"tried on {contest.target}, float takes {figures.seconds(contest.float_latency_s)}:"]
+    for one in contest.contenders:
+        if one.speedup is None:
+            text.append(f"  {one.name}: {one.failure or 'not timed'}")
+            continue
+        lost = "" if one.drop is None else f", may lose {100 * max(0.0, one.drop):.2f} points"
+        speed = f"{one.speedup.value:.2f}× ({one.speedup.low:.2f} to {one.speedup.high:.2f})"
+        text.append(f"  {one.name}: {speed}, {figures.size(one.file_bytes)}{lost}")
+    return [*text, contest.reason]
 
 
 def _choice(done: Quantized) -> list[str]:

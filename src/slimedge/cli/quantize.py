@@ -81,6 +81,14 @@ def quantize(
             help="Choose 4, 8 bits or float for each layer: the fewest that lose no more accuracy than this.",
         ),
     ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            metavar="TARGET",
+            help="Try what may be fast there, as ort or litert, time it, and write the fastest; fails where float is.",
+        ),
+    ] = None,
     calibration: Annotated[
         str | None,
         typer.Option("--calibration", metavar="N|SHARE", help="Examples to find ranges on; by default 512."),
@@ -139,6 +147,7 @@ def quantize(
             block_size=block_size,
             bits=options.layer_bits(bits or ()),
             max_accuracy_drop=max_accuracy_drop,
+            target=target,
             qat_epochs=qat_epochs,
             split=split,
             checks="types" if no_range_checks else "strict",
