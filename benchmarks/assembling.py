@@ -17,7 +17,7 @@ from slimedge.benchmarks.judging import judge
 from slimedge.benchmarks.predicting import Predictions
 from slimedge.benchmarks.weighing import Weight
 from slimedge.comparison import Comparison, LayerSqnr, Variant
-from slimedge.integers import saturates
+from slimedge.integers import kernel_bits, saturates
 from slimedge.measurement import Environment
 
 _IN_KERAS = (
@@ -26,7 +26,8 @@ _IN_KERAS = (
 )
 _SIMULATED = "It computes its integers in floats: what they save shows in its exports only."
 _SATURATES = (
-    "Its ONNX integers are u8s8, and this CPU has no VNNI: products may saturate and answers change; export with "
+    "Its ONNX integers are of 8 bits with signed kernels, and this CPU has no VNNI: products may saturate and answers "
+    "change; export with "
     "--portable."
 )
 _UNLABELLED = "The data has no labels: agreement and SQNR stand in for accuracy."
@@ -111,7 +112,9 @@ def _variant(entry: Entry, measured: Measured, against: NDArray[Any] | None) -> 
         found = score(predictions.outputs[measured.position], against, measured.labels, name=measured.scored)
     notes = [*weight.notes, *predictions.notes, *found.notes]
     if any(
-        saturates(step.settings.get("integers", ""), measured.environment.isa)
+        saturates(
+            step.settings.get("integers", ""), measured.environment.isa, kernel_bits(entry.artifact.lineage)
+        )
         for step in entry.artifact.lineage
     ):
         notes.append(_SATURATES)

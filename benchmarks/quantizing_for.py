@@ -16,7 +16,7 @@ from slimedge.compress.settings import Settings
 from slimedge.errors import SlimedgeError
 from slimedge.export.exporting import export_model
 from slimedge.files import scratch_folder
-from slimedge.integers import INTEGERS, isa_here, saturates
+from slimedge.integers import INTEGERS, NEVER_SATURATES_BITS, isa_here, kernel_bits, saturates
 from slimedge.lineage import lineage_of, quantization_of, with_lineage
 from slimedge.progress import Progress, silent
 from slimedge.runtime.targets import formats_of, parse_target
@@ -60,9 +60,9 @@ def quantize_for(
 ) -> Won:
     """Quantize a model in several ways, export each, and time all against float on a target.
 
-    What is tried: what was asked for; the same with depthwise convolutions, with the arithmetic between kernels, and
-    with both left float; dynamic int8; in ONNX each static one with each pair of integer types that is exact on this
-    CPU.
+    What is tried: what was asked for; in ONNX on a CPU whose 8-bit products may saturate, the same with 7-bit kernels;
+    static int8 with depthwise convolutions, with the arithmetic between kernels, and with both left float; dynamic
+    int8. In ONNX each static one has each pair of integer types that is exact on this CPU.
 
     Args:
         model: float, canonical.
@@ -86,7 +86,7 @@ def quantize_for(
         models: dict[str, keras.Model] = {}
         files: dict[str, tuple[str, str | None, Artifact]] = {}
         contenders: dict[str, Contender] = {}
-        for name, how in _ways(model, asked).items():
+        for name, how in _ways(model, asked, kind).items():
             progress(f"quantizing: {name}")
             try:
                 models[name] = how(model, parts.calibration)
@@ -95,7 +95,7 @@ def quantize_for(
                     raise
                 contenders[name] = Contender(name, failure=str(error))
                 continue
-            for integers in _integers(kind, models[name]):
+            for integers in exact_integers(kind, models[name]):
                 full = name if integers is None else f"{name}, {integers}"
                 try:
                     (file,) = export_model(
@@ -141,26 +141,34 @@ def _noted(model: keras.Model, contest: Contest, integers: str | None) -> keras.
     return with_lineage(model, (*before, Step(step.name, {**step.settings, "chosen_for": chosen})))
 
 
-def _ways(model: keras.Model, asked: Quantize) -> dict[str, Callable[[Any, Any], Any]]:
+def _ways(model: keras.Model, asked: Quantize, kind: str) -> dict[str, Callable[[Any, Any], Any]]:
     """What is tried, the preferred ones first."""
     ways: dict[str, Callable[[Any, Any], Any]] = {asked.scheme: asked}
-    settings = Settings(exclude=frozenset(asked.exclude))
+    static = replace(asked, scheme=STATIC_INT8)
     if asked.scheme in ("auto", STATIC_INT8):
-        for name, layers in exclusions(model, settings).items():
-            ways[f"static int8, {name}"] = replace(
-                asked, scheme=STATIC_INT8, exclude=(*asked.exclude, *layers)
-            )
+        if kind == ONNX and not asked.bits and saturates("u8s8", isa_here()):
+            static = replace(static, bits={"*": NEVER_SATURATES_BITS})
+            ways[f"static int8, {NEVER_SATURATES_BITS}-bit kernels"] = static
+        for name, layers in exclusions(model, Settings(exclude=frozenset(asked.exclude))).items():
+            ways[f"static int8, {name}"] = replace(static, exclude=(*asked.exclude, *layers))
     if asked.scheme != DYNAMIC:
         ways[DYNAMIC] = Quantize(scheme=DYNAMIC, exclude=asked.exclude)
     return ways
 
 
-def _integers(kind: str, quantized: keras.Model) -> tuple[str | None, ...]:
-    scheme = (quantization_of(lineage_of(quantized)) or {}).get("scheme", "")
+def exact_integers(kind: str, quantized: keras.Model) -> tuple[str | None, ...]:
+    """Give the integer types of a model's file that are exact on this CPU; None where it has no choice of them.
+
+    Args:
+        kind: format of the file.
+        quantized: the model.
+    """
+    lineage = lineage_of(quantized)
+    scheme = (quantization_of(lineage) or {}).get("scheme", "")
     if kind != ONNX or not str(scheme).startswith("static"):
         return (None,)
-    isa = isa_here()
-    return tuple(integers for integers in INTEGERS if not saturates(integers, isa))
+    isa, bits = isa_here(), kernel_bits(lineage)
+    return tuple(integers for integers in INTEGERS if not saturates(integers, isa, bits))
 
 
 def _drops(

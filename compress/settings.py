@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from slimedge.compress.layer_bits import LayerBits
 
 # Why a layer that could be rounded stays float.
-EXCLUDED = "you excluded it"
+EXCLUDED = "it was excluded"
 
 
 @dataclass(frozen=True, slots=True)

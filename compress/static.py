@@ -79,6 +79,7 @@ def _static(model: keras.Model, data: Data, settings: Settings, scheme: str) -> 
             "observer": settings.observer,
             **({"observers": dict(settings.observers)} if settings.observers else {}),
             "granularity": settings.granularity,
+            "kernel_bits": max(kernel.bits for kernel in plan.kernels.values()),
             "methods": list(settings.methods),
             **({"layer_bits": layer_bits} if layer_bits else {}),
             "calibration_examples": len(data),

@@ -16,7 +16,7 @@ from slimedge.artifact_file import read_artifact
 from slimedge.errors import InputError
 from slimedge.export.exporters import DYNAMIC, EXPORTERS
 from slimedge.files import atomic_path, scratch_folder
-from slimedge.integers import INTEGERS, integers_for, isa_here
+from slimedge.integers import INTEGERS, integers_for, isa_here, kernel_bits
 from slimedge.isolation import DEFAULT_TIME_LIMIT_S, run_isolated
 from slimedge.lineage import lineage_of, quantization_of
 
@@ -84,7 +84,7 @@ def export_model(
     made = []
     with _as_file(model) as (path, lineage, modules), _as_npz(examples) as arrays:
         chosen = (quantization_of(lineage) or {}).get("chosen_for", {}).get("integers")
-        integers = integers or chosen or integers_for(isa)
+        integers = integers or chosen or integers_for(isa, kernel_bits(lineage))
         stem = name or (Path(model).stem if isinstance(model, (str, Path)) else model.name)
         for target in formats:
             out = folder / f"{stem}.{target}"

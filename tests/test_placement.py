@@ -18,7 +18,7 @@ from slimedge.graph_reading import from_model
 
 def placed(outputs: Any, inputs: Any, *, exclude: tuple[str, ...] = ()) -> tuple[Graph, Placement]:
     graph = simplify(from_model(keras.Model(inputs, outputs)))[0]
-    return graph, place(graph, exclude=dict.fromkeys(exclude, "you excluded it"))
+    return graph, place(graph, exclude=dict.fromkeys(exclude, "it was excluded"))
 
 
 def node(graph: Graph, name: str) -> Node:
@@ -200,6 +200,6 @@ def test_an_excluded_layer_is_left_out_with_its_activation() -> None:
     inputs = picture()
     x = layers.Conv2D(4, 3, activation="relu", name="kept_float")(inputs)
     graph, placement = placed(layers.Conv2D(4, 3, name="next")(x), inputs, exclude=("kept_float",))
-    assert placement.left_float == {"kept_float": "you excluded it"}
+    assert placement.left_float == {"kept_float": "it was excluded"}
     assert [layer.name for layer in placement.kernels] == ["next"]
     assert placement.groups.keys() == {node(graph, "next").inputs[0], node(graph, "next").output}

@@ -161,7 +161,7 @@ def test_an_excluded_layer_stays_float() -> None:
     network = MODELS["dense_chain"]()
     data = Data.load(examples(network)).bind(input_specs(network), checks="types")
     quantized = Quantize(exclude=("value",))(network, data)
-    assert lineage_of(quantized)[-1].settings["float_layers"]["value"] == "you excluded it"
+    assert lineage_of(quantized)[-1].settings["float_layers"]["value"] == "it was excluded"
     assert len([layer for layer in quantized.layers if isinstance(layer, FakeQuantWeights)]) == 2
 
 
@@ -257,7 +257,7 @@ def test_infinite_activations_are_refused_at_their_layer() -> None:
 def test_excluding_a_nested_model_excludes_all_of_it() -> None:
     network = MODELS["nested_twice"]()
     reasons = lineage_of(quantize(network, bound(network), exclude=["inner"]))[-1].settings["float_layers"]
-    assert list(reasons.values()) == ["you excluded it"] * 2
+    assert list(reasons.values()) == ["it was excluded"] * 2
     with pytest.raises(InputError, match="no layer of model"):
         quantize(network, bound(network), exclude=["middle"], scheme="static_wi8_ai8")
 

@@ -149,7 +149,7 @@ def test_an_excluded_layer_stays_float_and_the_lineage_says_so() -> None:
         made.get_layer("reader").cell.kernel, network.get_layer("reader").cell.kernel
     )
     assert np.any(made.get_layer("table").embeddings != network.get_layer("table").embeddings)
-    assert settings_of(made)["float_layers"]["reader"] == "you excluded it"
+    assert settings_of(made)["float_layers"]["reader"] == "it was excluded"
     assert "reader" not in settings_of(made)["rounded_layers"]
 
 

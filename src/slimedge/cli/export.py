@@ -48,6 +48,16 @@ def export(
             "--integers", metavar="TYPES", help="u8s8, u8u8 or s8s8; by default what suits this CPU."
         ),
     ] = None,
+    target: options.Target = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            "--float",
+            metavar="FLOAT.keras",
+            help="With --target: the float model. Its file and the integer ones are timed there, and the fastest "
+            "integer one is written; fails where float is faster.",
+        ),
+    ] = None,
     time_limit_s: Annotated[
         float, typer.Option("--time-limit", metavar="SECONDS", min=1, help="Longest time for one file.")
     ] = 3600.0,
@@ -78,6 +88,26 @@ def export(
             f"--portable means --integers {PORTABLE}, and {integers} was given; leave one of them out."
         )
 
+    if target:
+        if baseline is None:
+            raise InputError("--target compares with the float model; name its file with --float.")
+        if integers is not None or portable or batch != 1:
+            raise InputError(
+                "--target chooses the integers and a batch of 1; leave --integers, --portable and --batch out."
+            )
+        from slimedge.benchmarks.exporting_for import export_for
+        from slimedge.benchmarks.reporting import quantization
+
+        with on_terminal(quiet=quiet) as progress:
+            chosen = export_for(
+                model, baseline, target, folder=folder, name=name, io=io, trust=trust, progress=progress
+            )
+        for artifact, contest in chosen:
+            for line in quantization.contest_lines(contest):
+                output.say(line)
+            output.say(f"wrote {artifact.path} ({figures.size(artifact.path.stat().st_size)})")
+        output.write_json(lambda: json.dumps([as_dict(artifact) for artifact, _ in chosen], indent=2) + "\n")
+        return
     with on_terminal(quiet=quiet) as progress:
         artifacts = export_model(
             model,
