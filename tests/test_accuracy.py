@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from slimedge.benchmarks.accuracy import Task, score, sqnr_db, task_of
+from slimedge.benchmarks.accuracy import Drop, Task, drop, score, sqnr_db, task_of
 from slimedge.errors import InputError
 
 
@@ -167,3 +167,18 @@ def test_equal_outputs_reach_the_rounding_of_float32_and_no_more():
 
 def test_silence_has_no_sqnr():
     assert sqnr_db(np.zeros(3), np.ones(3)) is None
+
+
+def test_the_drop_counts_lost_against_gained_answers():
+    before, after = one_hot([0, 1, 2, 0, 1, 2, 0, 1]), one_hot([0, 1, 2, 0, 1, 1, 1, 0])
+    labels = np.array([0, 1, 2, 1, 1, 2, 0, 0])
+
+    assert drop(after, before, labels) == Drop(1 / 8, math.sqrt(3) / 8)
+
+
+def test_without_labels_each_answer_that_changed_is_lost():
+    assert drop(one_hot([0, 1, 2, 2]), one_hot([0, 1, 2, 0]), None) == Drop(1 / 4, 1 / 4)
+
+
+def test_numbers_have_no_answers_to_lose():
+    assert drop(np.ones((4, 2, 3)), np.ones((4, 2, 3)), None) is None
