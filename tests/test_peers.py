@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from slimedge.benchmarks.models import FASHION_MNIST
+from slimedge.benchmarks.peers import __main__ as command
 from slimedge.benchmarks.peers import making, measuring, registry
 from slimedge.benchmarks.peers.judging import bars, over_fastest
 from slimedge.benchmarks.peers.making import run_recipe
@@ -19,6 +20,8 @@ from slimedge.benchmarks.peers.page import as_json, page
 from slimedge.benchmarks.peers.registry import FORMATS, PEERS, RECIPES
 from slimedge.benchmarks.peers.rows import FLOAT, OURS, Row, from_json, merged
 from slimedge.comparison import Accuracy, AccuracyDelta, Speedup
+from slimedge.errors import InputError
+from slimedge.runtime.devices.local import Local
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks/results/peers.json"
@@ -92,18 +95,19 @@ image = keras.Input((8, 8, 2), name="image")
 x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(image)
 x = keras.layers.ReLU(6.0)(keras.layers.BatchNormalization()(x))
 x = keras.layers.Add()([x, keras.layers.DepthwiseConv2D(3, padding="same")(x)])
+x = keras.layers.Activation("hard_swish")(keras.layers.Activation("hard_sigmoid")(x))
 x = keras.layers.GlobalAveragePooling2D()(x)
 model = keras.Model(image, keras.layers.Dense(3, activation="softmax", name="out")(x))
 for variable in model.variables:
     variable.assign(np.random.default_rng(0).uniform(0.5, 1.5, variable.shape))
 print([layer.name for layer in twin(model, np.ones((2, 8, 8, 2), "float32")).layers][-1])
-model = keras.Model(image, keras.layers.Activation("hard_sigmoid")(image * 2.0))
+model = keras.Model(image, keras.layers.RMSNormalization()(image))
 twin(model, np.ones((2, 8, 8, 2), "float32"))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1] == "out"
     assert done.returncode == 1
-    assert "Keras 2 has no layer Multiply" in done.stderr or "Keras 2" in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1] == "Keras 2 has no layer RMSNormalization"
 
 
 # What becomes of a peer that fails
@@ -158,6 +162,7 @@ def test_without_its_environment_a_peer_says_how_to_make_it(tmp_path):
 def test_a_peer_that_fails_is_asked_again_and_one_that_made_its_file_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr(making, "CACHE", tmp_path)
     (tmp_path / "files/resnet8").mkdir(parents=True)
+    (tmp_path / "files/resnet8/float.onnx").write_text("a model")
     answers = iter(["ValueError: no.", None])
     asked = []
 
@@ -175,6 +180,20 @@ def test_a_peer_that_fails_is_asked_again_and_one_that_made_its_file_is_not(tmp_
     monkeypatch.setattr(making, "run_recipe", lambda *_: "ValueError: other settings.")
     assert making.make_peer("resnet8", replace(PEERS[0], settings={"per_channel": True})) is not None
     assert not (tmp_path / f"files/resnet8/{PEERS[0].name}.onnx").exists()
+
+
+def test_a_file_is_made_again_when_what_it_was_made_of_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(making, "CACHE", tmp_path)
+    source = tmp_path / "files/resnet8/float.onnx"
+    source.parent.mkdir(parents=True)
+    asked = []
+    monkeypatch.setattr(
+        making, "run_recipe", lambda *given: given[-1].write_text(str(len(asked))) and asked.append(given)
+    )
+    for content in ("a model", "a model", "another"):
+        source.write_text(content)
+        making.make_peer("resnet8", PEERS[0])
+    assert len(asked) == 2
 
 
 def test_a_file_that_was_not_made_is_a_row_with_its_reason(tmp_path, monkeypatch):
@@ -278,7 +297,7 @@ def test_new_rows_take_the_places_of_old_ones_and_what_is_no_peer_any_more_goes(
 
 def found(rows):
     return {
-        "environment": {"cpu": "a CPU", "cores": 2, "versions": {"onnx": "1"}},
+        "environment": {"cpu": "a CPU", "cores": 2, "isa": ["avx2"], "versions": {"onnx": "1"}},
         "calibration_examples": 512,
         "test_examples": 10_000,
         "nets": ["net"],
@@ -305,7 +324,20 @@ def test_the_page_shows_where_a_peer_is_ahead_and_why_one_failed():
     assert "| net | FAILED | none [1] | –" in text
     assert "1. ValueError: no." in text
     assert "**missed**" in text
-    assert "1.50 (1.49 to 1.51) |" in next(line for line in text.splitlines() if "| float, ONNX" in line)
+    assert "| 1.50 (1.49 to 1.52) |" in next(line for line in text.splitlines() if "| float, ONNX" in line)
+
+
+def test_rows_of_another_cpu_are_not_mixed_in(tmp_path, monkeypatch):
+    here = Local().environment(1, ())
+    told = {"environment": json.loads(json.dumps(asdict(here))), "rows": [asdict(a_row("peer"))]}
+    monkeypatch.setattr(command, "RESULTS", tmp_path)
+    assert command.kept_rows() == []
+    (tmp_path / "peers.json").write_text(json.dumps(told))
+    assert command.kept_rows() == [a_row("peer")]
+    told["environment"]["isa"] = ["another"]
+    (tmp_path / "peers.json").write_text(json.dumps(told))
+    with pytest.raises(InputError, match=r"another.*all of it"):
+        command.kept_rows()
 
 
 def test_the_page_is_made_from_what_was_measured():

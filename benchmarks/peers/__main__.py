@@ -27,6 +27,8 @@ from slimedge.benchmarks.peers.measuring import keys, scored, timed
 from slimedge.benchmarks.peers.page import as_json, page
 from slimedge.benchmarks.peers.registry import FORMATS, PEERS
 from slimedge.benchmarks.peers.rows import Row, from_json, merged
+from slimedge.errors import InputError
+from slimedge.runtime.devices.local import Local
 
 PAGE = Path("docs/peers.md")
 STEPS = ("make", "score", "time")
@@ -34,9 +36,22 @@ NETS = tuple(FASHION_MNIST)
 
 
 def kept_rows() -> list[Row]:
-    """Give the rows that were written before."""
+    """Give the rows that were written before.
+
+    Raises:
+        InputError: they were measured on another CPU.
+    """
     path = RESULTS / "peers.json"
-    return [from_json(told) for told in json.loads(path.read_text())["rows"]] if path.exists() else []
+    if not path.exists():
+        return []
+    told = json.loads(path.read_text())
+    there, here = told["environment"], Local().environment(1, ())
+    if (there["cpu"], tuple(there["isa"])) != (here.cpu, here.isa):
+        raise InputError(
+            f"{path} was measured on another CPU, {there['cpu']} ({', '.join(there['isa'])}); measure all of it "
+            "here, without --models and --only."
+        )
+    return [from_json(row) for row in told["rows"]]
 
 
 def write(rows: Sequence[Row], effort: str, examples: int) -> list[Bar]:
@@ -71,13 +86,24 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--models", nargs="*", default=NETS, choices=NETS)
-    parser.add_argument("--only", nargs="*", default=STEPS, choices=STEPS, help="these steps")
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        default=STEPS,
+        choices=(*STEPS, "page"),
+        help="these steps; `page` writes the page again from what was measured",
+    )
     parser.add_argument("--remake", action="store_true", help="the peers' files, even where they lie there")
     parser.add_argument("--effort", choices=list(SETTINGS), default="default")
     given = parser.parse_args()
+    if given.only == ["page"]:
+        PAGE.write_text(page(json.loads((RESULTS / "peers.json").read_text())))
+        return 0
     data = full_set()
     examples = len(data.split().evaluation)
-    rows, found = kept_rows(), list[Bar]()
+    everything = set(given.models) == set(NETS) and set(STEPS) <= set(given.only)
+    rows = [] if everything else kept_rows()
+    found = bars(rows, NETS)
     for net in given.models:
         if "make" in given.only:
             make_own(net, data)

@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,25 +137,21 @@ def last_word(lines: Sequence[str], status: int) -> str:
         >>> last_word([], -11)
         'it ended with status -11 and wrote no file.'
     """
-    told = [line.strip() for line in lines if line.strip() and not line.startswith(" ")]
-    if status == 0 or not told:
-        return f"it ended with status {status} and wrote no file."
-    # The exception stands where the last traceback ends; its message may go on over further lines.
     starts = [index for index, line in enumerate(lines) if line.startswith("Traceback ")]
-    after = (
-        [line for line in lines[starts[-1] + 1 :] if line.strip() and not line.startswith(" ")]
-        if starts
-        else []
-    )
-    text = " ".join((after or told[-1:])[0].split())
-    return f"{text[:_LONGEST_REASON].rstrip('.')}."
+    # The exception stands first behind its traceback, and its message may go on.
+    told = [line for line in lines[starts[-1] + 1 if starts else 0 :] if line.strip() and line[0] != " "]
+    if status <= 0 or not told:
+        return f"it ended with status {status} and wrote no file."
+    text = " ".join(told[0 if starts else -1].split())
+    return f"{shorten(text, _LONGEST_REASON, placeholder=' …').rstrip('.')}."
 
 
 def _job(net: str, peer: Peer) -> dict[str, Any]:
     """Give what a recipe is told; equal jobs give equal files."""
     folder = file_of(net, FLOAT, "onnx").parent.absolute()
     model = DEMO / f"{net}.keras"
-    made_of: Mapping[str, Path] = {"model": model, "recipe": peer.script, "requirements": peer.requirements}
+    source = folder / peer.source if peer.source else model
+    made_of: Mapping[str, Path] = {"model": source, "recipe": peer.script, "requirements": peer.requirements}
     return {
         "settings": dict(peer.settings),
         "keras": str(model),

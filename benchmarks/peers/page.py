@@ -9,6 +9,7 @@ from typing import Any
 from slimedge.benchmarks.peers.judging import bars
 from slimedge.benchmarks.peers.rows import FLOAT, OURS, Row, from_json
 from slimedge.comparison import AccuracyDelta
+from slimedge.integers import saturates
 
 RUNTIMES = {"onnx": "ONNX Runtime", "tflite": "LiteRT"}
 NONE = "–"
@@ -47,6 +48,8 @@ def page(found: Mapping[str, Any]) -> str:
         calibration=found["calibration_examples"],
         cpu=environment["cpu"],
         cores=environment["cores"],
+        isa=", ".join(environment["isa"]),
+        here="as here" if saturates("u8s8", environment["isa"]) else "unlike here",
         versions=versions,
         packages=", ".join(packages),
         bars=_table(
@@ -136,7 +139,7 @@ the same {examples} test images, and for each net and runtime one interleaved ru
 `make peers` measures it and writes this page and [peers.json](../benchmarks/results/peers.json). slimedge meets {met}
 of {total} bars.
 
-{cpu}, {cores} cores; {versions}. Peers: {packages}.
+{cpu}, {cores} cores ({isa}); {versions}. Peers: {packages}.
 
 {bars}
 
@@ -152,6 +155,9 @@ them. **time over slimedge's**: ratio of median latencies with its 95 % interval
 faster. **Bold** is where a peer is ahead of slimedge: its interval, or for the autoencoder its error, lies wholly on
 its side. The files are fed and read as floats; those with a dynamic scheme compute on integers inside single
 operators only.
+
+On an x86 CPU without VNNI, {here}, products of uint8 activations and int8 weights may saturate, which costs files of
+these types accuracy. `quantize_static` makes what it is asked for; slimedge chooses types that are exact on the CPU.
 
 Nets are trained on by TFMOT for one epoch, on all training images but those for calibration; all others are quantized
 after training, slimedge's too.

@@ -38,6 +38,11 @@ class Peer:
         return RECIPES[self.recipe][1]
 
     @property
+    def source(self) -> str | None:
+        """File that its own depends on, beside it; None for the Keras model."""
+        return RECIPES[self.recipe][2]
+
+    @property
     def script(self) -> Path:
         """What makes its files."""
         return HERE / "recipes" / f"{self.recipe}.py"
@@ -54,16 +59,18 @@ class Peer:
         return pins[self.package]
 
 
-# Format of what each recipe writes, and the package that it is about, pinned in `requirements-PACKAGE.txt`.
-RECIPES = {
-    "onnxruntime_static": ("onnx", "onnxruntime"),
-    "onnxruntime_dynamic": ("onnx", "onnxruntime"),
-    "nncf_static": ("onnx", "nncf"),
-    "tflite_converter": ("tflite", "tensorflow"),
-    "litert_recipes": ("tflite", "litert-quantizer"),
-    "tfmot_qat": ("tflite", "tensorflow-model-optimization"),
+# Of each recipe, the format of what it writes, the package that it is about (pinned in `requirements-PACKAGE.txt`), and
+# the file that it starts from; None for the Keras model itself, which its SavedModel is made of.
+RECIPES: Mapping[str, tuple[str, str, str | None]] = {
+    "onnxruntime_static": ("onnx", "onnxruntime", "float.onnx"),
+    "onnxruntime_dynamic": ("onnx", "onnxruntime", "float.onnx"),
+    "nncf_static": ("onnx", "nncf", "float.onnx"),
+    "tflite_converter": ("tflite", "tensorflow", None),
+    "litert_recipes": ("tflite", "litert-quantizer", "float.tflite"),
+    "tfmot_qat": ("tflite", "tensorflow-model-optimization", None),
 }
-# As ONNX Runtime's documentation advises for x86 with VNNI: uint8 activations, int8 weights.
+# As ONNX Runtime's documentation advises for x86 with VNNI: uint8 activations, int8 weights. Without VNNI these may
+# saturate, against which it advises weights of 7 bits, or uint8 ones.
 U8S8 = {"prepare": True, "per_channel": True, "activation_type": "QUInt8", "weight_type": "QInt8"}
 # As slimedge's own training in `slimedge.benchmarks.qat`.
 EPOCH = {"epochs": 1, "batch_size": 128, "learning_rate": 2e-3, "warm_up": 0.05, "seed": 0}
@@ -72,14 +79,26 @@ PEERS = (
     Peer("ort_static", "`quantize_static`, defaults", "onnxruntime_static"),
     Peer("ort_u8s8", "`quantize_static`, pre-processed, per channel, U8S8", "onnxruntime_static", U8S8),
     Peer(
+        "ort_u8s7",
+        "`quantize_static`, the same, `reduce_range`",
+        "onnxruntime_static",
+        {**U8S8, "reduce_range": True},
+    ),
+    Peer(
+        "ort_u8u8",
+        "`quantize_static`, the same, U8U8",
+        "onnxruntime_static",
+        {**U8S8, "weight_type": "QUInt8"},
+    ),
+    Peer(
         "ort_percentile",
-        "`quantize_static`, the same with percentile",
+        "`quantize_static`, U8S8, percentile",
         "onnxruntime_static",
         {**U8S8, "calibrate_method": "Percentile"},
     ),
     Peer(
         "ort_entropy",
-        "`quantize_static`, the same with entropy",
+        "`quantize_static`, U8S8, entropy",
         "onnxruntime_static",
         {**U8S8, "calibrate_method": "Entropy"},
     ),

@@ -19,6 +19,11 @@ import tf_keras
 LARGEST_ERROR = 1e-4
 # Settings that Keras 2 writes otherwise or does not have; what they change in the outputs, the comparison tells.
 UNKNOWN = frozenset({"dtype", "quantization_config", "renorm", "renorm_clipping", "renorm_momentum"})
+# What Keras 2 does not have, or means something else by.
+ACTIVATIONS = {
+    "hard_sigmoid": lambda x: tf.nn.relu6(x + 3.0) / 6.0,
+    "hard_silu": lambda x: x * tf.nn.relu6(x + 3.0) / 6.0,
+}
 
 
 def twin(model: Any, examples: Any) -> Any:
@@ -46,6 +51,8 @@ def twin(model: Any, examples: Any) -> Any:
         known = {
             key: config[key] for key in config if key not in UNKNOWN and not key.endswith("_initializer")
         }
+        if "activation" in known:
+            known["activation"] = ACTIVATIONS.get(known["activation"], known["activation"])
         made = getattr(tf_keras.layers, kind).from_config(known)
         given = layer.input if isinstance(layer.input, list) else [layer.input]
         found = [tensors[id(tensor)] for tensor in given]
