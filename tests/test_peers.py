@@ -228,6 +228,15 @@ def test_the_best_peer_may_have_made_the_other_format():
     assert [line.partition(":")[0] for line in missed(rows)] == ["onnx of net", "tflite of net"]
 
 
+def test_a_peer_that_trains_is_judged_too_and_the_best_that_does_not_is_named_beside_it():
+    rows = in_both_formats(
+        a_row(FLOAT), a_row(OURS), a_row("peer", 0.8999, 1.1), a_row("tfmot_qat", 0.902, 1.1)
+    )
+    assert missed(rows)[0] == (
+        "onnx of net: at most 0.10% below the best peer: -0.20% (tfmot_qat); of those that do not train +0.01% (peer)"
+    )
+
+
 def test_an_autoencoder_is_judged_by_its_squared_error():
     def rows(ours):
         return in_both_formats(

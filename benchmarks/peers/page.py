@@ -93,14 +93,18 @@ def _cells(row: Row, rows: Sequence[Row], titles: Mapping[str, str], notes: list
         if row.accuracy
         else f"{row.squared_error:.5f}",
         _over(row, others[FLOAT], row.over_float),
-        _ahead(_over(row, others[OURS], row.over_ours), _more_right(row, others[OURS])),
+        _ahead(
+            _over(row, others[OURS], row.over_ours), row.maker != FLOAT and _more_right(row, others[OURS])
+        ),
         NONE if row.sqnr_db is None else f"{row.sqnr_db:.1f} dB",
         NONE if row.file_bytes is None else f"{row.file_bytes / 1e3:,.0f}",
         NONE if row.ops is None or row.ops[0] is None else f"{row.ops[0]} of {row.ops[1]}",
         NONE if row.median_us is None else f"{row.median_us:.1f} µs",
         NONE
         if ratio is None
-        else _ahead(f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})", ratio.high < 1),
+        else _ahead(
+            f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})", row.maker != FLOAT and ratio.high < 1
+        ),
     )
 
 
