@@ -19,11 +19,21 @@ import tf_keras
 LARGEST_ERROR = 1e-4
 # Settings that Keras 2 writes otherwise or does not have; what they change in the outputs, the comparison tells.
 UNKNOWN = frozenset({"dtype", "quantization_config", "renorm", "renorm_clipping", "renorm_momentum"})
-# What Keras 2 does not have, or means something else by.
-ACTIVATIONS = {
-    "hard_sigmoid": lambda x: tf.nn.relu6(x + 3.0) / 6.0,
-    "hard_silu": lambda x: x * tf.nn.relu6(x + 3.0) / 6.0,
-}
+
+
+@tf_keras.saving.register_keras_serializable("keras3")
+def hard_sigmoid(x: Any) -> Any:
+    """By Keras 3's definition; Keras 2 has another."""
+    return tf.nn.relu6(x + 3.0) / 6.0
+
+
+@tf_keras.saving.register_keras_serializable("keras3")
+def hard_silu(x: Any) -> Any:
+    """Which Keras 2 does not have."""
+    return x * hard_sigmoid(x)
+
+
+ACTIVATIONS = {"hard_sigmoid": hard_sigmoid, "hard_silu": hard_silu}
 
 
 def twin(model: Any, examples: Any) -> Any:
