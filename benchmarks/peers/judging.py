@@ -76,17 +76,17 @@ def _exactness(rows: Sequence[Row], net: str, format_: str) -> Iterator[Bar]:
     )
     what, peers = f"{format_} of {net}", _peers(rows, net)
     if ours and exact and ours.accuracy and exact.accuracy:
-        loss = exact.accuracy.value - ours.accuracy.value
+        lead = ours.accuracy.value - exact.accuracy.value
         yield Bar(
             f"{what}: at most {LARGEST_LOSS:.2%} below float",
-            f"{-loss:+.2%}",
-            loss <= LARGEST_LOSS + _ROUNDING,
+            f"{lead:+.2%}",
+            lead >= -LARGEST_LOSS - _ROUNDING,
         )
-        lags = {row.maker: row.accuracy.value - ours.accuracy.value for row in peers if row.accuracy}
+        leads = {row.maker: ours.accuracy.value - row.accuracy.value for row in peers if row.accuracy}
         yield Bar(
             f"{what}: at most {LARGEST_LAG:.2%} below the best peer",
-            _beside_best({maker: -lag for maker, lag in lags.items()}, min),
-            bool(lags) and max(lags.values()) <= LARGEST_LAG + _ROUNDING,
+            _beside_best(leads, min),
+            bool(leads) and min(leads.values()) >= -LARGEST_LAG - _ROUNDING,
         )
     elif ours and exact and ours.squared_error and exact.squared_error:
         growth = ours.squared_error / exact.squared_error - 1
