@@ -10,6 +10,7 @@ import pytest
 
 from slimedge.benchmarks.peers.judging import over_fastest
 from slimedge.benchmarks.peers.rows import from_json
+from slimedge.integers import saturates
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -293,8 +294,9 @@ def peers(found):
         ratio = over_fastest(rows, found["nets"], format_)
         return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
+    vnni = "without" if saturates("u8s8", found["environment"]["isa"]) else "with"
     return table(
-        f"slimedge beside {len(found['peers'])} other ways to quantize ([peers.json]"
+        f"slimedge beside {len(found['peers'])} other ways to quantize, CPU {vnni} VNNI ([peers.json]"
         "(benchmarks/results/peers.json), [docs/peers.md](docs/peers.md))",
         ["ONNX Runtime", "LiteRT"],
         ("most points that a classifier is below float", *largest(lost, points)),

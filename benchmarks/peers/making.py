@@ -65,7 +65,8 @@ def make_own(net: str, data: Data) -> None:
     model.export(folder / "saved_model", format="tf_saved_model", input_signature=signature, verbose=False)
     for name, part in (("calibration", parts.calibration), ("training", parts.training)):
         arrays, labels = part.arrays()
-        np.savez(CACHE / f"{name}.npz", **arrays, y=np.asarray(labels))
+        named: dict[str, Any] = {**arrays, "y": np.asarray(labels)}
+        np.savez(CACHE / f"{name}.npz", **named)
 
 
 def make_peer(net: str, peer: Peer, *, remake: bool = False) -> str | None:

@@ -136,11 +136,10 @@ def timed(rows: Sequence[Row], data: Data, settings: Settings) -> list[Row]:
     inputs, _ = data.bind(first.inputs).split().evaluation.take(1).arrays()
     run = measure_latency(entries, inputs=inputs, threads=1, batch=1, settings=settings)
     ours = run[OURS].turn_medians()
-    found = {
-        entry.name: {
-            "median_us": entry.latency.p50 * 1e6,
-            "time_ratio": None if entry.name == OURS else statistics.speedup(entry.turn_medians(), ours),
-        }
+    medians = {entry.name: entry.latency.p50 * 1e6 for entry in run.entries}
+    ratios = {
+        entry.name: statistics.speedup(entry.turn_medians(), ours)
         for entry in run.entries
+        if entry.name != OURS
     }
-    return [replace(row, **found.get(row.maker, {})) for row in rows]
+    return [replace(row, median_us=medians.get(row.maker), time_ratio=ratios.get(row.maker)) for row in rows]

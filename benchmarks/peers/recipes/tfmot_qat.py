@@ -21,19 +21,21 @@ LARGEST_ERROR = 1e-4
 UNKNOWN = frozenset({"dtype", "quantization_config", "renorm", "renorm_clipping", "renorm_momentum"})
 
 
-@tf_keras.saving.register_keras_serializable("keras3")
 def hard_sigmoid(x: Any) -> Any:
     """By Keras 3's definition; Keras 2 has another."""
     return tf.nn.relu6(x + 3.0) / 6.0
 
 
-@tf_keras.saving.register_keras_serializable("keras3")
 def hard_silu(x: Any) -> Any:
     """Which Keras 2 does not have."""
     return x * hard_sigmoid(x)
 
 
-ACTIVATIONS = {"hard_sigmoid": hard_sigmoid, "hard_silu": hard_silu}
+# Registered, because TFMOT copies a model by its settings.
+ACTIVATIONS = {
+    made.__name__: tf_keras.saving.register_keras_serializable("keras3")(made)
+    for made in (hard_sigmoid, hard_silu)
+}
 
 
 def twin(model: Any, examples: Any) -> Any:
