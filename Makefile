@@ -1,7 +1,7 @@
 # make demo    make .venv, install the locked versions, show the whole story on a bundled model
 # make test    the same installation, then every check and test
 # make zoo     every model family through every column, written to docs/zoo.md (an hour)
-# make peers   the bundled nets through other quantizers, each in an environment of its own under build/peers (3 GB),
+# make peers   the bundled nets through other quantizers, each in an environment of its own under build/peers (6 GB),
 #              written to docs/peers.md (an hour)
 # make full-set | qat | words | speed | weight-only | aa | export-cost | calibration-cost | observer-effect |
 #      method-effect | train-demo | train-words     the measurements under benchmarks/, written to benchmarks/results; each exits 1
