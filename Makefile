@@ -1,6 +1,8 @@
 # make demo    make .venv, install the locked versions, show the whole story on a bundled model
 # make test    the same installation, then every check and test
 # make zoo     every model family through every column, written to docs/zoo.md (an hour)
+# make peers   the bundled nets through other quantizers, each in an environment of its own under build/peers (6 GB),
+#              written to docs/peers.md (an hour)
 # make full-set | qat | words | speed | weight-only | aa | export-cost | calibration-cost | observer-effect |
 #      method-effect | train-demo | train-words     the measurements under benchmarks/, written to benchmarks/results; each exits 1
 #              where one of its bars is missed. make measure runs all but the last two.
@@ -30,7 +32,7 @@ LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
 .PHONY: help demo test install lint wheel clean zoo measure full-set qat words speed weight-only aa export-cost \
-	calibration-cost observer-effect method-effect train-demo train-words
+	calibration-cost observer-effect method-effect train-demo train-words peers
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -84,6 +86,21 @@ method-effect: install
 
 observer-effect: install
 	$(BIN)/python -m slimedge.benchmarks.observer_effect
+
+# Each peer's environment holds exactly its requirements, and is made again when these change.
+PEERS := benchmarks/peers/requirements-
+PEER_ENVIRONMENTS := $(patsubst $(PEERS)%.txt,build/peers/env/%/.made,$(wildcard $(PEERS)*.txt))
+
+build/peers/env/%/.made: $(PEERS)%.txt | $(MADE)
+	rm -rf $(@D)
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.SECONDARY: $(PEER_ENVIRONMENTS)
+
+peers: install $(PEER_ENVIRONMENTS)
+	$(BIN)/python -m slimedge.benchmarks.peers
 
 train-demo: install
 	$(BIN)/python -m slimedge.benchmarks.train_demo

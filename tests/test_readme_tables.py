@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from slimedge.benchmarks.peers.judging import over_fastest
+from slimedge.benchmarks.peers.rows import from_json
+from slimedge.integers import saturates
+
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks/results"
@@ -248,6 +252,64 @@ def speed(found):
     )
 
 
+def peers(found):
+    rows = [from_json(told) for told in found["rows"]]
+    formats = ("onnx", "tflite")
+
+    def largest(cell, form):
+        """Over the nets, of what `cell` gives for slimedge's, the float and the peers' rows of one."""
+        columns = []
+        for format_ in formats:
+            values = []
+            for net in found["nets"]:
+                of_net = [row for row in rows if row.net == net and row.reason is None]
+                ours, exact = (
+                    next(row for row in of_net if (row.format, row.maker) == (format_, maker))
+                    for maker in ("slimedge", "float")
+                )
+                others = [row for row in of_net if row.maker not in {"slimedge", "float"}]
+                values.append(cell(ours, exact, others))
+            columns.append(form(max(value for value in values if value is not None)))
+        return columns
+
+    def points(value):
+        return f"{100 * value:+.2f}"
+
+    def growth(value):
+        return f"{value:+.2%}"
+
+    def lost(ours, exact, _):
+        return ours.accuracy and exact.accuracy.value - ours.accuracy.value
+
+    def behind(ours, _, others):
+        return ours.accuracy and max(row.accuracy.value for row in others) - ours.accuracy.value
+
+    def grown(ours, exact, _):
+        return ours.squared_error and ours.squared_error / exact.squared_error - 1
+
+    def grown_over_best(ours, _, others):
+        return ours.squared_error and ours.squared_error / min(row.squared_error for row in others) - 1
+
+    def time(format_):
+        ratio = over_fastest(rows, found["nets"], format_)
+        return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+
+    vnni = "without" if saturates("u8s8", found["environment"]["isa"]) else "with"
+    return table(
+        f"slimedge beside {len(found['peers'])} other ways to quantize, CPU {vnni} VNNI ([peers.json]"
+        "(benchmarks/results/peers.json), [docs/peers.md](docs/peers.md))",
+        ["ONNX Runtime", "LiteRT"],
+        ("most points that a classifier is below float", *largest(lost, points)),
+        ("most points that one is below the best peer, of either runtime", *largest(behind, points)),
+        ("squared error of the autoencoder over float", *largest(grown, growth)),
+        ("squared error of the autoencoder over the best peer's", *largest(grown_over_best, growth)),
+        (
+            "time over that of the fastest peer of each net, geometric mean",
+            *(time(format_) for format_ in formats),
+        ),
+    )
+
+
 def export_cost(found):
     return table(
         "ResNet50 at 224×224, float and int8, to both formats ([export_cost.json]"
@@ -397,6 +459,7 @@ TABLES = {
         weight_only,
         zoo,
         speed,
+        peers,
         export_cost,
         calibration_cost,
         observer_effect,

@@ -1,0 +1,1 @@
+"""The same nets, data and calibration through other quantizers, beside slimedge: `make peers`."""
