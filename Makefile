@@ -32,7 +32,7 @@ LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
 .PHONY: help demo test install lint wheel clean zoo measure full-set qat words speed weight-only aa export-cost \
-	calibration-cost observer-effect method-effect train-demo train-words peers
+	calibration-cost observer-effect method-effect bit-budget train-demo train-words peers
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -53,7 +53,8 @@ lint: install
 zoo: install
 	$(BIN)/python -m slimedge.benchmarks.zoo
 
-measure: full-set qat words speed weight-only aa export-cost calibration-cost observer-effect method-effect
+measure: full-set qat words speed weight-only aa export-cost calibration-cost observer-effect method-effect \
+	bit-budget
 
 full-set: install
 	$(BIN)/python -m slimedge.benchmarks.full_set
@@ -83,6 +84,9 @@ calibration-cost: install
 
 method-effect: install
 	$(BIN)/python -m slimedge.benchmarks.method_effect
+
+bit-budget: install
+	$(BIN)/python -m slimedge.benchmarks.bit_budget
 
 observer-effect: install
 	$(BIN)/python -m slimedge.benchmarks.observer_effect
