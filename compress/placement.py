@@ -9,6 +9,10 @@ from slimedge.compress.rules import FIXED_RANGES, FUSES_RELU, KERNEL_AXES, Role,
 from slimedge.graph import Graph, Layer, Node, Value
 
 
+# Why a layer stays float that the user named.
+EXCLUDED = "you excluded it"
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where a graph is quantized.
@@ -64,7 +68,7 @@ def place(graph: Graph, *, exclude: Collection[str] = ()) -> Placement:
     roles: dict[Node, Role] = {}
     left_float: dict[str, str] = {}
     for node in graph.nodes:
-        role = "you excluded it" if node.source in exclude else role_of(node)
+        role = EXCLUDED if node.source in exclude else role_of(node)
         if isinstance(role, Role):
             roles[node] = role
         else:
