@@ -25,7 +25,7 @@ from slimedge.compress.qat.engines import Engine, Outcome
 from slimedge.compress.qat.goals import goals_of
 from slimedge.compress.qat.outputs import Output, trained_outputs
 from slimedge.compress.qat.tfmot.description import described
-from slimedge.compress.qat.tfmot.tensors import ranges_of_groups
+from slimedge.compress.qat.tfmot.tensors import Ranges, by_group, by_tensor, groups_of
 from slimedge.compress.simplifying import split_activations, split_separable, strip_training_only
 from slimedge.compress.static import simplify
 from slimedge.data import CALIBRATION_EXAMPLES
@@ -66,8 +66,13 @@ def train(
     data: Data,
     settings: Settings,
     progress: Progress = silent,
+    *,
+    calibrated: bool = True,
 ) -> Outcome:
     """Train a float model with TFMOT and quantize what that gave.
+
+    TFMOT's ranges follow the batches with a decay of 0.999, from -6…6 where nobody sets them, so that an epoch of some
+    hundred steps would end near there. Here they start where calibration finds them.
 
     Ranges that TFMOT has none of are found again, on some of the examples with the trained weights. Dropout and
     augmentation are left out, as they are in a quantized graph.
@@ -78,6 +83,7 @@ def train(
         data: bound to both.
         settings: settled.
         progress: told what is being done.
+        calibrated: whether TFMOT's ranges start so, rather than as TFMOT sets them.
 
     Returns:
         A model like `quantized`; told is `agreement_sqnr_db`, of each trained output against TFMOT's own quantized
@@ -99,6 +105,8 @@ def train(
         for index, goal in enumerate(goals):
             if goal.label is not None:
                 np.save(folder / f"label_{index}.npy", data.labels_for(output_specs(quantized))[goal.label])
+        progress("calibrating")
+        starts = _starts(graph, exclude, few, how["observer"]) if calibrated else {}
         progress("starting TFMOT")
         done = run_isolated(
             "slimedge.compress.qat.tfmot.worker:run",
@@ -107,6 +115,7 @@ def train(
                 "settings": {name: getattr(settings, name) for name in SENT},
                 "goals": [asdict(goal) for goal in goals],
                 "exclude": sorted(exclude),
+                "starts": starts,
             },
             label=f"TFMOT's training of model '{teacher.name}'",
             time_limit_s=math.inf,
@@ -214,6 +223,14 @@ def _outputs(graph: Graph, data: Data) -> list[NDArray[Any]]:
     return [np.concatenate(arrays) for arrays in zip(*pieces, strict=True)]
 
 
+def _starts(graph: Graph, exclude: frozenset[str], few: Data, observer: str) -> Ranges:
+    """Give the calibrated ranges of the tensors that TFMOT may have a range of."""
+    simplified, _, _ = simplify(graph)
+    placement = place(simplified, exclude=exclude)
+    ranges = calibrate(simplified, placement, few, observer=observer)
+    return by_tensor(ranges, groups_of(graph, simplified, placement))
+
+
 def _with_weights(graph: Graph, sent: Graph, arrays: Mapping[str, NDArray[Any]]) -> Graph:
     """Give a graph with the weights that came back for the graph that was sent, layer by layer of one name."""
     back: dict[str, tuple[tuple[str, NDArray[Any]], ...]] = {}
@@ -235,7 +252,7 @@ def _quantized(
     """Quantize a float graph as `static_wi8_ai8` does, with TFMOT's ranges where it has some."""
     simplified, _, _ = simplify(graph)
     placement = place(simplified, exclude=exclude)
-    theirs = ranges_of_groups(told, graph, simplified, placement)
+    theirs = by_group(told, groups_of(graph, simplified, placement))
     known = replace(placement, fixed={**placement.fixed, **theirs})
     ranges = calibrate(simplified, known, few, observer=observer)
     return insert(planned(simplified, placement, ranges, Bits()))

@@ -9,37 +9,61 @@ from slimedge.compress.rules import Role, role_of
 from slimedge.graph import Graph, Node, Value
 
 Ends = tuple[float, float]
+# Of TFMOT's tensors: of `inputs` by position, of those `before` the activation of a layer and `after` it by its name.
+Groups = Mapping[str, Mapping[str, int]]
+Ranges = Mapping[str, Mapping[str, Ends]]
 
 
-def ranges_of_groups(
-    told: Mapping[str, Mapping[str, Ends]], graph: Graph, simplified: Graph, placement: Placement
-) -> dict[int, Ends]:
-    """Give TFMOT's range of each group of values that it has one of, the union where it has several.
+def groups_of(graph: Graph, simplified: Graph, placement: Placement) -> Groups:
+    """Give the group of values whose range is that of a tensor, for all that TFMOT may have; but for fixed ranges.
 
     Args:
-        told: TFMOT's ranges: of `inputs` by position, and of tensors `before` the activation of a layer and `after` it
-            by the layer's name.
-        graph: as TFMOT got it; the source of each node is its layer's name.
+        graph: as TFMOT gets it; the source of each node is its layer's name.
         simplified: what became of it.
         placement: where that is quantized.
     """
-    found: dict[int, Ends] = {}
-
-    def meet(value: Value | None, ends: Ends) -> None:
-        group = None if value is None else placement.groups.get(value)
-        if group is None or group in placement.fixed:
-            return
-        low, high = found.get(group, ends)
-        found[group] = (min(low, ends[0]), max(high, ends[1]))
-
-    for position, ends in told["inputs"].items():
-        meet(simplified.inputs[int(position)], ends)
     tensors = _Tensors(graph, simplified)
-    for name, ends in told["before"].items():
-        meet(tensors.before(name), ends)
-    for name, ends in told["after"].items():
-        meet(tensors.after(name), ends)
+    names = {node.layer.name for node in graph.nodes}
+    values = {
+        "inputs": {str(position): value for position, value in enumerate(simplified.inputs)},
+        "before": {name: tensors.before(name) for name in names},
+        "after": {name: tensors.after(name) for name in names},
+    }
+    return {
+        where: {
+            name: group
+            for name, value in found.items()
+            if value is not None
+            and (group := placement.groups.get(value)) is not None
+            and group not in placement.fixed
+        }
+        for where, found in values.items()
+    }
+
+
+def by_group(ranges: Ranges, groups: Groups) -> dict[int, Ends]:
+    """Give the range of each group that has one, the union where it has several.
+
+    Example:
+        >>> by_group({"after": {"a": (0, 2), "b": (-1, 1), "c": (0, 1)}}, {"after": {"a": 5, "b": 5}})
+        {5: (-1, 2)}
+    """
+    found: dict[int, Ends] = {}
+    for where, named in ranges.items():
+        for name, (low, high) in named.items():
+            group = groups[where].get(name)
+            if group is not None:
+                lowest, highest = found.get(group, (low, high))
+                found[group] = (min(low, lowest), max(high, highest))
     return found
+
+
+def by_tensor(ranges: Mapping[int, Ends], groups: Groups) -> Ranges:
+    """Give the range of each tensor whose group has one."""
+    return {
+        where: {name: ranges[group] for name, group in named.items() if group in ranges}
+        for where, named in groups.items()
+    }
 
 
 class _Tensors:

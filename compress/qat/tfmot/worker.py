@@ -33,7 +33,11 @@ BATCH = 128
 
 
 def run(
-    folder: str, settings: Mapping[str, Any], goals: Sequence[Mapping[str, Any]], exclude: Sequence[str]
+    folder: str,
+    settings: Mapping[str, Any],
+    goals: Sequence[Mapping[str, Any]],
+    exclude: Sequence[str],
+    starts: Mapping[str, Mapping[str, Sequence[float]]],
 ) -> dict[str, Any]:
     """Rebuild, quantize and train what lies in a folder, and write the trained weights there.
 
@@ -43,9 +47,11 @@ def run(
         settings: arguments of `Settings`.
         goals: arguments of a `Goal` for each output.
         exclude: names of layers that stay float.
+        starts: ends of ranges by tensor, as in `slimedge.compress.qat.tfmot.tensors`, where training starts with them;
+            those of inputs are not used, since TFMOT takes the smallest and the largest of all values.
 
     Returns:
-        `ranges` by tensor, see `_ranges`, and the mean `losses` of each epoch. In the folder are `trained.npz` then,
+        `ranges` by tensor, likewise, and the mean `losses` of each epoch. In the folder are `trained.npz` then,
         with the weights as they came, and `found_N.npy`, the trained model's outputs for the few examples.
 
     Raises:
@@ -62,11 +68,21 @@ def run(
     expected = [array[:COMPARED] for array in _arrays(at, "expected")]
     check_same(description, _outputs(network, compared), expected)
     quantized = _quantized(network, description["name"], exclude)
+    held = _held(quantized)
+    for where in ("before", "after"):
+        for name, ends in starts.get(where, {}).items():
+            if name in held[where]:
+                for variable, end in zip(held[where][name], ends, strict=True):
+                    variable.assign(end)
     losses = _fit(network, quantized, at, Settings(**settings), [Goal(**goal) for goal in goals])
     for index, array in enumerate(_outputs(quantized, few)):
         np.save(at / f"found_{index}.npy", array)
     np.savez(at / "trained.npz", **_trained(quantized, description))
-    return {"ranges": _ranges(quantized, description), "losses": losses}
+    ranges = {
+        where: {name: [float(end.numpy()) for end in ends] for name, ends in named.items()}
+        for where, named in held.items()
+    }
+    return {"ranges": ranges, "losses": losses}
 
 
 def _arrays(folder: Path, name: str) -> list[NDArray[Any]]:
@@ -191,12 +207,9 @@ def _trained(quantized: Any, description: Mapping[str, Any]) -> dict[str, NDArra
     return found
 
 
-def _ranges(quantized: Any, description: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
-    """Give the ends of each range that TFMOT has: of model inputs by position, of outputs of layers by name.
-
-    `before` are those in front of a layer's activation, `after` those of what it gives.
-    """
-    tensors: dict[str, dict[str, list[float]]] = {"inputs": {}, "before": {}, "after": {}}
+def _held(quantized: Any) -> dict[str, dict[str, tuple[Any, Any]]]:
+    """Give the variables of both ends of each range that TFMOT has, by tensor as in `...tfmot.tensors`."""
+    tensors: dict[str, dict[str, tuple[Any, Any]]] = {"inputs": {}, "before": {}, "after": {}}
     positions = {name: str(index) for index, name in enumerate(quantized.input_names)}
     for layer in quantized.layers:
         name = _inner(layer).name
@@ -205,13 +218,13 @@ def _ranges(quantized: Any, description: Mapping[str, Any]) -> dict[str, dict[st
             tensors["inputs"][positions[source]] = _ends(layer.quantizer_vars)
             continue
         for activation in getattr(layer, "_quantize_activations", ()):
-            for where, held in (("before", "_pre_activation_vars"), ("after", "_post_activation_vars")):
-                if hasattr(activation, held):
-                    tensors[where][name] = _ends(getattr(activation, held))
+            for where, attribute in (("before", "_pre_activation_vars"), ("after", "_post_activation_vars")):
+                if hasattr(activation, attribute):
+                    tensors[where][name] = _ends(getattr(activation, attribute))
         if getattr(layer, "_output_quantizers", None):
             tensors["after"][name] = _ends(layer._output_quantizer_vars)  # noqa: SLF001 - TFMOT has no public way
     return tensors
 
 
-def _ends(held: Mapping[str, Any]) -> list[float]:
-    return [float(held["min_var"].numpy()), float(held["max_var"].numpy())]
+def _ends(held: Mapping[str, Any]) -> tuple[Any, Any]:
+    return held["min_var"], held["max_var"]
