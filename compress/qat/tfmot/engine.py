@@ -25,6 +25,7 @@ from slimedge.compress.qat.engines import Engine, Outcome
 from slimedge.compress.qat.goals import goals_of
 from slimedge.compress.qat.outputs import Output, trained_outputs
 from slimedge.compress.qat.tfmot.description import described
+from slimedge.compress.qat.tfmot.grids import with_scales
 from slimedge.compress.qat.tfmot.tensors import Ranges, by_group, by_tensor, groups_of
 from slimedge.compress.simplifying import split_activations, split_separable, strip_training_only
 from slimedge.compress.static import simplify
@@ -96,9 +97,8 @@ def train(
     how = _quantization(teacher, quantized, settings)
     assert teacher is not None  # noqa: S101 - checked right before
     graph, exclude = _prepared(from_model(teacher), how["float_layers"])
-    open_graph, outputs = _opened(graph)
-    outputs, goals = goals_of(outputs, teacher, quantized, data, settings)
-    sent = _cut(open_graph, outputs)
+    outputs, goals = goals_of(trained_outputs(graph), teacher, quantized, data, settings)
+    sent = _cut(graph, outputs)
     few = data.take(min(CALIBRATION_EXAMPLES, len(data)), seed=settings.seed)
     with scratch_folder() as folder:
         _write(folder, sent, data, few)
@@ -124,9 +124,14 @@ def train(
         ).result
         with np.load(folder / "trained.npz") as arrays:
             trained = _with_weights(graph, sent, arrays)
+            scales = {
+                layer.name: arrays[f"{number}/scale"]
+                for number, layer in enumerate(sent.calls())
+                if f"{number}/scale" in arrays
+            }
         theirs = [np.load(folder / f"found_{index}.npy") for index in range(len(outputs))]
     progress("calibrating")
-    model = to_model(_quantized(trained, exclude, done["ranges"], few, how["observer"]))
+    model = to_model(_quantized(trained, exclude, done["ranges"], scales, few, how["observer"]))
     made = from_model(model)
     if {node.name for node in made.nodes} != {node.name for node in from_model(quantized).nodes}:
         raise InputError(
@@ -168,22 +173,17 @@ def _quantization(
 
 
 def _prepared(graph: Graph, float_layers: Mapping[str, str]) -> tuple[Graph, frozenset[str]]:
-    """Give a float graph without what only training has, and the names of its layers that the user excluded.
+    """Give a float graph as it is trained, and the names of its layers that the user excluded.
 
-    The source of each node is the name of its layer then.
+    What only training has is left out; a softmax or sigmoid that makes an output is a layer of its own, since losses
+    compare what is in front of it; and the source of each node is the name of its layer.
     """
     graph = split_separable(strip_training_only(graph)[0])
+    producers, calls = graph.producers(), graph.calls()
+    last = {producers[value].layer for value in graph.outputs if value in producers}
+    graph = split_activations(graph, only={layer for layer in last if calls[layer] == 1})
     exclude = frozenset(node.layer.name for node in graph.nodes if float_layers.get(node.source) == EXCLUDED)
     return graph.with_nodes(replace(node, source=node.layer.name) for node in graph.nodes), exclude
-
-
-def _opened(graph: Graph) -> tuple[Graph, tuple[Output, ...]]:
-    """Split the softmax or sigmoid off each layer that makes an output, and give what the losses compare."""
-    producers = graph.producers()
-    last = {producers[value].layer for value in graph.outputs if value in producers}
-    once = {layer for layer in last if graph.calls()[layer] == 1}
-    opened = split_activations(graph, only=once)
-    return opened, trained_outputs(opened)
 
 
 def _cut(graph: Graph, outputs: Sequence[Output]) -> Graph:
@@ -228,6 +228,8 @@ def _starts(graph: Graph, exclude: frozenset[str], few: Data, observer: str) -> 
     simplified, _, _ = simplify(graph)
     placement = place(simplified, exclude=exclude)
     ranges = calibrate(simplified, placement, few, observer=observer)
+    # TFMOT's hold 0 from the start, too.
+    ranges = {group: (min(low, 0.0), max(high, 0.0)) for group, (low, high) in ranges.items()}
     return by_tensor(ranges, groups_of(graph, simplified, placement))
 
 
@@ -247,15 +249,20 @@ def _with_weights(graph: Graph, sent: Graph, arrays: Mapping[str, NDArray[Any]])
 
 
 def _quantized(
-    graph: Graph, exclude: frozenset[str], told: Mapping[str, Any], few: Data, observer: str
+    graph: Graph,
+    exclude: frozenset[str],
+    told: Ranges,
+    scales: Mapping[str, NDArray[Any]],
+    few: Data,
+    observer: str,
 ) -> Graph:
-    """Quantize a float graph as `static_wi8_ai8` does, with TFMOT's ranges where it has some."""
+    """Quantize a float graph as `static_wi8_ai8` does, with TFMOT's ranges and scales where it has some."""
     simplified, _, _ = simplify(graph)
     placement = place(simplified, exclude=exclude)
     theirs = by_group(told, groups_of(graph, simplified, placement))
     known = replace(placement, fixed={**placement.fixed, **theirs})
     ranges = calibrate(simplified, known, few, observer=observer)
-    return insert(planned(simplified, placement, ranges, Bits()))
+    return insert(with_scales(planned(simplified, placement, ranges, Bits()), graph, scales))
 
 
 def _agreement(

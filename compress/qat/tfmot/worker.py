@@ -30,6 +30,8 @@ from slimedge.isolation import tell
 # How many of the examples that both Keras see tell whether the model is the same.
 COMPARED = 32
 BATCH = 128
+# Of an 8-bit grid with as many integers below 0 as above, as TFMOT's for weights is.
+LARGEST_INTEGER = 127
 
 
 def run(
@@ -190,7 +192,7 @@ def _inner(layer: Any) -> Any:
 
 
 def _trained(quantized: Any, description: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """Give the weights of each described layer by `LAYER/WEIGHT`."""
+    """Give the weights of each described layer by `LAYER/WEIGHT`, and its kernel's scale by `LAYER/scale`."""
     layers = {_inner(layer).name: layer for layer in quantized.layers}
     found = {}
     for number, told in enumerate(description["layers"]):
@@ -203,6 +205,8 @@ def _trained(quantized: Any, description: Mapping[str, Any]) -> dict[str, NDArra
                 for weight in layer.weights
             }
             arrays = [by_name[name] for name in told["weights"]]
+            for _, _, ends in layer._weight_vars:  # noqa: SLF001 - TFMOT has no public way
+                found[f"{number}/scale"] = ends["max_var"].numpy() / LARGEST_INTEGER
         found |= {f"{number}/{index}": array for index, array in enumerate(arrays)}
     return found
 
