@@ -62,6 +62,7 @@ def quantize_file(
     granularity: str = "per_channel",
     block_size: int | None = None,
     qat_epochs: int = 0,
+    qat_engine: str = "keras",
     split: Mapping[str, Any] | None = None,
     checks: Checks = "strict",
     trust: bool = False,
@@ -82,6 +83,7 @@ def quantize_file(
         block_size: likewise.
         qat_epochs: passes over what calibration and evaluation leave, by `slimedge.compress.training.train`: on
             labels where there are some; 0 to leave the quantized model untrained.
+        qat_engine: who does it; see there.
         split: arguments of `Data.split`.
         checks: of `Data.bind`.
         trust: whether an `.h5` may be opened.
@@ -95,7 +97,7 @@ def quantize_file(
     """
     from slimedge.canonical import canonical
     from slimedge.compress.quantization import quantize
-    from slimedge.compress.training import train
+    from slimedge.compress.training import ENGINES, train
     from slimedge.keras_file import input_specs, load_model, output_specs, save_model
     from slimedge.preprocessing import starts_with_preprocessing
 
@@ -108,6 +110,7 @@ def quantize_file(
         input_specs(network), preprocessing=starts_with_preprocessing(network), checks=checks, outputs=outputs
     )
     parts = bound.split(**(split or {}))
+    ENGINES.check(qat_engine)
     if qat_epochs < 0:
         raise InputError(f"{qat_epochs} epochs of training are not possible; give a whole number from 0.")
     if qat_epochs and not len(parts.training):
@@ -136,6 +139,7 @@ def quantize_file(
             epochs=qat_epochs,
             loss="labels" if parts.training.labels_for(outputs) else None,
             teacher=network,
+            engine=qat_engine,
             seed=(split or {}).get("seed", 0),
             progress=progress,
         )

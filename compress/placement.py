@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from slimedge.compress.rules import FIXED_RANGES, FUSES_RELU, KERNEL_AXES, Role, activation_of, role_of
 from slimedge.graph import Graph, Layer, Node, Value
 
-
 # Why a layer stays float that the user named.
 EXCLUDED = "you excluded it"
 

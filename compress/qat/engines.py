@@ -73,7 +73,7 @@ class Engine:
             given = getattr(settings, setting)
             if given not in (value, getattr(usual, setting)):
                 raise InputError(
-                    f"{setting}={given!r} cannot be had with engine='{name}', which trains with {value!r} always; leave "
-                    "it out, or train with engine='keras'."
+                    f"{setting}={given!r} cannot be had with engine='{name}', which always trains with {value!r}; "
+                    "leave it out, or train with engine='keras'."
                 )
         return replace(settings, **self.fixed)

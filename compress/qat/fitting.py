@@ -72,7 +72,10 @@ def fit(
             with tf.GradientTape() as tape:
                 made = keras.tree.flatten(model(feeds, training=not frozen))
                 loss = tf.add_n(
-                    [loss_of(one, target) for loss_of, one, target in zip(losses_of, made, targets, strict=True)]
+                    [
+                        loss_of(one, target)
+                        for loss_of, one, target in zip(losses_of, made, targets, strict=True)
+                    ]
                 )
             gradients = tape.gradient(loss, variables)
             pairs = [pair for pair in zip(gradients, variables, strict=True) if pair[0] is not None]

@@ -107,10 +107,15 @@ def _config(layer: Layer) -> dict[str, Any]:
     kept = {name: value for name, value in layer.config.items() if not name.endswith(_LEFT_OUT)}
     kept["dtype"] = "float32"
     try:
-        told: dict[str, Any] = json.loads(json.dumps(kept, default=_number))
+        told: dict[str, Any] = json.loads(json.dumps(kept, default=_number), object_hook=_single)
     except TypeError as error:
         raise not_rebuilt(layer.name, layer.kind, str(error).rstrip(".")) from error
     return told
+
+
+def _single(settings: dict[str, Any]) -> Any:
+    """Give what Keras 2 calls a type, within the config of a layer in a layer."""
+    return "float32" if settings.get("class_name") == "DTypePolicy" else settings
 
 
 def _number(value: Any) -> Any:

@@ -23,7 +23,7 @@ from slimedge.compress.placement import EXCLUDED, place
 from slimedge.compress.planning import Bits, planned
 from slimedge.compress.qat.engines import Engine, Outcome
 from slimedge.compress.qat.goals import goals_of
-from slimedge.compress.qat.outputs import Output, trained_outputs
+from slimedge.compress.qat.outputs import LEFT_TO_LOSS, Output, trained_outputs
 from slimedge.compress.qat.tfmot.description import described
 from slimedge.compress.qat.tfmot.grids import with_scales
 from slimedge.compress.qat.tfmot.tensors import Ranges, by_group, by_tensor, groups_of
@@ -135,10 +135,12 @@ def train(
     made = from_model(model)
     if {node.name for node in made.nodes} != {node.name for node in from_model(quantized).nodes}:
         raise InputError(
-            f"model '{quantized.name}' has other layers than quantizing model '{teacher.name}' with {SCHEME} gives; give "
-            "the float model that it was quantized from as teacher=, or train with engine='keras'."
+            f"model '{quantized.name}' has other layers than quantizing model '{teacher.name}' with {SCHEME} gives; "
+            "give the float model that it was quantized from as teacher=, or train with engine='keras'."
         )
-    return Outcome(model, tuple(done["losses"]), {"agreement_sqnr_db": _agreement(made, outputs, theirs, few)})
+    return Outcome(
+        model, tuple(done["losses"]), {"agreement_sqnr_db": _agreement(made, outputs, theirs, few)}
+    )
 
 
 ENGINE = Engine(train, FIXED)
@@ -163,7 +165,12 @@ def _quantization(
             "engine='keras'."
         )
     how = quantization_of(lineage_of(quantized)) or {}
-    for name, value in {"scheme": SCHEME, "granularity": "per_channel", "methods": [], "observers": {}}.items():
+    for name, value in {
+        "scheme": SCHEME,
+        "granularity": "per_channel",
+        "methods": [],
+        "observers": {},
+    }.items():
         if how.get(name, value) != value:
             raise InputError(
                 f"model '{quantized.name}' was quantized with {name} {how[name]}, which TFMOT's training of the float "
@@ -181,7 +188,8 @@ def _prepared(graph: Graph, float_layers: Mapping[str, str]) -> tuple[Graph, fro
     graph = split_separable(strip_training_only(graph)[0])
     producers, calls = graph.producers(), graph.calls()
     last = {producers[value].layer for value in graph.outputs if value in producers}
-    graph = split_activations(graph, only={layer for layer in last if calls[layer] == 1})
+    split = {layer for layer in last if calls[layer] == 1 and layer.config.get("activation") in LEFT_TO_LOSS}
+    graph = split_activations(graph, only=split)
     exclude = frozenset(node.layer.name for node in graph.nodes if float_layers.get(node.source) == EXCLUDED)
     return graph.with_nodes(replace(node, source=node.layer.name) for node in graph.nodes), exclude
 
@@ -218,7 +226,7 @@ def _write(folder: Path, sent: Graph, data: Data, few: Data) -> None:
 
 
 def _outputs(graph: Graph, data: Data) -> list[NDArray[Any]]:
-    watch = Watch(graph, graph.outputs, compiled=True)
+    watch = Watch(graph, graph.outputs)
     pieces = [watch.run(batch) for batch, _ in data.batches(BATCH)]
     return [np.concatenate(arrays) for arrays in zip(*pieces, strict=True)]
 

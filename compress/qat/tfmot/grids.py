@@ -47,7 +47,7 @@ def with_scales(plan: Plan, graph: Graph, scales: Mapping[str, NDArray[Any]]) ->
 
 
 def _gain(layer: Layer, folded: NDArray[np.float32], axes: tuple[int, ...]) -> NDArray[np.float64] | None:
-    """Give by how much each channel of a kernel grew, sizes 1 but on `axes`; None where that is not all that changed."""
+    """Give by how much each channel of a kernel grew, sizes 1 but on `axes`; None where something else changed, too."""
     kernel = layer.weight("kernel")
     if kernel is None or kernel.shape != folded.shape:
         return None

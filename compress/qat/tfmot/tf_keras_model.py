@@ -69,8 +69,8 @@ def check_same(
         error = float(np.max(np.abs(exact - other), initial=0)) / spread
         if not error <= TOLERANCE:
             raise InputError(
-                f"model '{description['name']}' computes something else in tf-keras, which TFMOT needs: output '{name}' "
-                f"differs by {error:.2g} of its range; train this model with engine='keras'."
+                f"model '{description['name']}' computes something else in tf-keras, which TFMOT needs: output "
+                f"'{name}' differs by {error:.2g} of its range; train this model with engine='keras'."
             )
 
 
@@ -81,6 +81,11 @@ def _made(told: Mapping[str, Any]) -> Any:
         raise ValueError("it has no such layer")
     for old, new in RENAMED.get(kind, {}).items():
         config[new] = config.pop(old)
+    if isinstance(config.get("activation"), str):
+        try:
+            tf_keras.activations.get(config["activation"])
+        except ValueError:
+            raise ValueError(f"it has no activation '{config['activation']}'") from None
     taken = BASE_SETTINGS.union(inspect.signature(made.__init__).parameters)
     # What is left out here and does change what the layer computes is found by `check_same`.
     return made.from_config({name: value for name, value in config.items() if name in taken})

@@ -30,6 +30,8 @@ from slimedge.isolation import tell
 # How many of the examples that both Keras see tell whether the model is the same.
 COMPARED = 32
 BATCH = 128
+# The activations that TFMOT takes in a layer that computes something else, too.
+ACTIVATIONS = {"linear", "relu", "swish", "gelu", "softmax", "sigmoid", "tanh"}
 # Of an 8-bit grid with as many integers below 0 as above, as TFMOT's for weights is.
 LARGEST_INTEGER = 127
 
@@ -94,7 +96,10 @@ def _arrays(folder: Path, name: str) -> list[NDArray[Any]]:
 
 def _outputs(network: Any, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     batches = [
-        [np.asarray(array) for array in tf.nest.flatten(network([a[at : at + BATCH] for a in inputs], training=False))]
+        [
+            np.asarray(array)
+            for array in tf.nest.flatten(network([a[at : at + BATCH] for a in inputs], training=False))
+        ]
         for at in range(0, len(inputs[0]), BATCH)
     ]
     return [np.concatenate(pieces) for pieces in zip(*batches, strict=True)]
@@ -117,16 +122,27 @@ def _quantized(network: Any, name: str, exclude: Sequence[str]) -> Any:
         return tfmot.quantization.keras.quantize_apply(annotated)
     except Exception as error:
         raise InputError(
-            f"TFMOT does not take model '{name}' ({_reason(error)}); train it with engine='keras', or leave such layers "
-            "float with exclude."
+            f"TFMOT does not take model '{name}' ({_reason(error, network)}); train it with engine='keras', or leave "
+            "such layers float with exclude."
         ) from error
 
 
-def _reason(error: Exception) -> str:
-    """Give what TFMOT says, without the names of its modules and what it advises."""
+def _reason(error: Exception, network: Any) -> str:
+    """Give what TFMOT says, without the names of its modules and what it advises, but with that of the layer."""
     text = " ".join(str(error).split()) or type(error).__name__
     text = re.sub(r"Layer (\S+?):<class '[\w.]*?(\w+)'>", r"layer '\1' (\2)", text)
-    return text.partition(". ")[0][:200].rstrip(".")
+    text = re.sub(r"<function (\w+) at \w+>", r"'\1'", text)
+    told = re.split(r"\.\s", text)[0][:200].rstrip(".")
+    if "ctivation" not in told:
+        return told
+    # TFMOT does not say which layer has the activation.
+    for layer in network.layers:
+        function = getattr(layer, "activation", None)
+        known = ACTIVATIONS | ({"relu6"} if isinstance(layer, tf_keras.layers.Activation) else set())
+        if function is not None and getattr(function, "__name__", "") not in known:
+            kind = getattr(function, "__name__", type(function).__name__)
+            return f"{told}; layer '{layer.name}' has '{kind}'"
+    return told
 
 
 def _fit(
@@ -175,7 +191,9 @@ def _fit(
             if not math.isfinite(loss):
                 raise settings.diverged(f"the loss became {loss} in step {done} of {steps}")
             losses.append(loss)
-            tell(f"training with TFMOT, epoch {epoch + 1} of {settings.epochs}, loss {loss:.4f}", done / steps)
+            tell(
+                f"training with TFMOT, epoch {epoch + 1} of {settings.epochs}, loss {loss:.4f}", done / steps
+            )
         history.append(float(np.mean(losses)))
     return history
 

@@ -76,6 +76,15 @@ def quantize(
             "the float model's outputs where it has none. 0: do not train.",
         ),
     ] = 0,
+    qat_engine: Annotated[
+        str,
+        typer.Option(
+            "--qat-engine",
+            metavar="ENGINE",
+            help="Who trains: keras, or tfmot, Google's TensorFlow Model Optimization Toolkit, for the models that it "
+            "takes.",
+        ),
+    ] = "keras",
     evaluation: options.Evaluation = None,
     seed: options.Seed = 0,
     labels: options.Labels = None,
@@ -120,6 +129,7 @@ def quantize(
             granularity=granularity,
             block_size=block_size,
             qat_epochs=qat_epochs,
+            qat_engine=qat_engine,
             split=split,
             checks="types" if no_range_checks else "strict",
             trust=trust,
