@@ -31,6 +31,7 @@ ROWS = (
     "convnexttiny",
     "unet",
     "text_cnn",
+    "bert_like",
     "vit",
 )
 MODELS = (*BUNDLED, *ROWS)

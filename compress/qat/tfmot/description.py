@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from slimedge.compress.rules import MERGING
 from slimedge.errors import InputError
@@ -17,7 +16,7 @@ from slimedge.graph import Graph, Layer, Node, Value
 _LEFT_OUT = ("_initializer", "_regularizer", "_constraint")
 
 
-def described(graph: Graph) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def described(graph: Graph) -> tuple[dict[str, Any], dict[str, Any]]:
     """Give a graph as JSON values, and its weights by `LAYER/WEIGHT`, both numbers.
 
     Args:

@@ -94,8 +94,12 @@ def train(
         InputError: the float model is missing, cannot be rebuilt in tf-keras, or is not one that TFMOT takes.
         CheckError: the loss became NaN or infinite.
     """
-    how = _quantization(teacher, quantized, settings)
-    assert teacher is not None  # noqa: S101 - checked right before
+    if teacher is None:
+        raise InputError(
+            f"model '{quantized.name}' is quantized, and TFMOT trains float models; give the one that it was quantized "
+            "from as teacher=, or train with engine='keras'."
+        )
+    how = _quantization(quantized, settings)
     graph, exclude = _prepared(from_model(teacher), how["float_layers"])
     outputs, goals = goals_of(trained_outputs(graph), teacher, quantized, data, settings)
     sent = _cut(graph, outputs)
@@ -146,19 +150,12 @@ def train(
 ENGINE = Engine(train, FIXED)
 
 
-def _quantization(
-    teacher: keras.Model | None, quantized: keras.Model, settings: Settings
-) -> Mapping[str, Any]:
+def _quantization(quantized: keras.Model, settings: Settings) -> Mapping[str, Any]:
     """Give how the model was quantized.
 
     Raises:
-        InputError: in a way that cannot be done again after TFMOT's training.
+        InputError: in a way that cannot be done again after TFMOT's training, or the loss cannot be sent there.
     """
-    if teacher is None:
-        raise InputError(
-            f"model '{quantized.name}' is quantized, and TFMOT trains float models; give the one that it was quantized "
-            "from as teacher=, or train with engine='keras'."
-        )
     if callable(settings.loss):
         raise InputError(
             "loss is a function, which cannot be sent to the process of TFMOT; give 'labels' or None, or train with "

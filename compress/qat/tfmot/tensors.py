@@ -24,7 +24,7 @@ def groups_of(graph: Graph, simplified: Graph, placement: Placement) -> Groups:
     """
     tensors = _Tensors(graph, simplified)
     names = {node.layer.name for node in graph.nodes}
-    values = {
+    values: dict[str, dict[str, Value | None]] = {
         "inputs": {str(position): value for position, value in enumerate(simplified.inputs)},
         "before": {name: tensors.before(name) for name in names},
         "after": {name: tensors.after(name) for name in names},

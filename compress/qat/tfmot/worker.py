@@ -81,7 +81,8 @@ def run(
     losses = _fit(network, quantized, at, Settings(**settings), [Goal(**goal) for goal in goals])
     for index, array in enumerate(_outputs(quantized, few)):
         np.save(at / f"found_{index}.npy", array)
-    np.savez(at / "trained.npz", **_trained(quantized, description))
+    trained: dict[str, Any] = _trained(quantized, description)
+    np.savez(at / "trained.npz", **trained)
     ranges = {
         where: {name: [float(end.numpy()) for end in ends] for name, ends in named.items()}
         for where, named in held.items()
@@ -210,7 +211,7 @@ def _inner(layer: Any) -> Any:
     return getattr(layer, "layer", layer) if hasattr(layer, "quantize_config") else layer
 
 
-def _trained(quantized: Any, description: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def _trained(quantized: Any, description: Mapping[str, Any]) -> dict[str, Any]:
     """Give the weights of each described layer by `LAYER/WEIGHT`, and its kernel's scale by `LAYER/scale`."""
     layers = {_inner(layer).name: layer for layer in quantized.layers}
     found = {}
