@@ -132,6 +132,7 @@ def _reason(error: Exception, network: Any) -> str:
     """Give what TFMOT says, without the names of its modules and what it advises, but with that of the layer."""
     text = " ".join(str(error).split()) or type(error).__name__
     text = re.sub(r"Layer (\S+?):<class '[\w.]*?(\w+)'>", r"layer '\1' (\2)", text)
+    text = re.sub(r"^.*in user code: .*?\b\w+Error: ", "", text)  # AutoGraph tells its way there first
     text = re.sub(r"Exception encountered when calling layer \S+ \(type \w+\)\. ", "", text)
     text = re.sub(r"<function (\w+) at \w+>", r"'\1'", text)
     told = re.split(r"\.\s", text)[0][:200].rstrip(".")
