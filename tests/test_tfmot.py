@@ -220,6 +220,10 @@ def test_tfmot_takes_what_it_knows(in_tf_keras, name):
     assert not in_tf_keras[f"{name} quantized"]
 
 
+def test_a_layer_that_tfmot_does_not_take_can_be_left_float(in_tf_keras):
+    assert not in_tf_keras["excluded"]
+
+
 @pytest.mark.parametrize("name", ["float_island", "hard_swish_and_excite"])
 def test_what_tfmot_refuses_trains_with_keras(name):
     network, quantized = float_and_int8(name)

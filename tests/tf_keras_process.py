@@ -37,6 +37,8 @@ def rebuild(folders: Sequence[str]) -> dict[str, object]:
         if folder.name == "dense_chain":
             found["checked"] = _refused(worker.check_same, description, [np.asarray(made)], [made + 0.1])
         found[f"{folder.name} quantized"] = _refused(worker._quantized, network, description["name"], [])
+        if folder.name == "float_island":
+            found["excluded"] = _refused(worker._quantized, network, description["name"], ["normed"])
     return found
 
 
