@@ -76,6 +76,7 @@ def quantize_file(
     max_accuracy_drop: float | None = None,
     target: str | None = None,
     qat_epochs: int = 0,
+    qat_engine: str = "keras",
     split: Mapping[str, Any] | None = None,
     checks: Checks = "strict",
     trust: bool = False,
@@ -100,6 +101,7 @@ def quantize_file(
         target: where the file shall be faster than float; what may be fast there is tried, and the fastest kept.
         qat_epochs: passes over what calibration and evaluation leave, by `slimedge.compress.training.train`: on
             labels where there are some; 0 to leave the quantized model untrained.
+        qat_engine: who does it; see there.
         split: arguments of `Data.split`.
         checks: of `Data.bind`.
         trust: whether an `.h5` may be opened.
@@ -119,7 +121,7 @@ def quantize_file(
     from slimedge.compress.choosing import scheme_for
     from slimedge.compress.quantization import Quantize, quantize, with_nested
     from slimedge.compress.settings import Settings
-    from slimedge.compress.training import train
+    from slimedge.compress.training import ENGINES, train
     from slimedge.keras_file import input_specs, load_model, output_specs, save_model
     from slimedge.preprocessing import starts_with_preprocessing
 
@@ -132,6 +134,7 @@ def quantize_file(
         input_specs(network), preprocessing=starts_with_preprocessing(network), checks=checks, outputs=outputs
     )
     parts = bound.split(**(split or {}))
+    ENGINES.check(qat_engine)
     if qat_epochs < 0:
         raise InputError(f"{qat_epochs} epochs of training are not possible; give a whole number from 0.")
     if qat_epochs and not len(parts.training):
@@ -203,6 +206,7 @@ def quantize_file(
             epochs=qat_epochs,
             loss="labels" if parts.training.labels_for(outputs) else None,
             teacher=network,
+            engine=qat_engine,
             seed=(split or {}).get("seed", 0),
             progress=progress,
         )

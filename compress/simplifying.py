@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -102,18 +103,24 @@ def strip_training_only(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
     return graph.with_nodes(kept, replaced), tuple(dict.fromkeys(removed))
 
 
-def split_activations(graph: Graph) -> Graph:
+def split_activations(graph: Graph, only: Collection[Layer] | None = None) -> Graph:
     """Turn `Conv2D(activation=f)` into `Conv2D` and `Activation(f)`, so that both are visible.
 
     A fused ReLU is recognized again where ranges are placed; any other activation needs a range
     between the two.
+
+    Args:
+        graph: any.
+        only: the layers whose activations are split off; None for all.
     """
     nodes: list[Node] = []
     linear: dict[Layer, tuple[Layer, Layer]] = {}
     replaced: dict[Value, Value] = {}
     for node in graph.nodes:
         activation = node.layer.config.get("activation")
-        if node.layer.kind not in ACTIVATED or activation in (None, "linear") or _has_weights(activation):
+        kept = only is not None and node.layer not in only
+        plain = node.layer.kind not in ACTIVATED or activation in (None, "linear")
+        if kept or plain or _has_weights(activation):
             nodes.append(node)
             continue
         if node.layer not in linear:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from slimedge.artifact import Step
 from slimedge.canonical import canonical
 from slimedge.compress.qat.constraints import Constraint, KeepZeros
+from slimedge.compress.qat.engines import Engine, Outcome
 from slimedge.compress.qat.settings import Settings
 from slimedge.compress.quantization import is_quantized, quantize
 from slimedge.data import CALIBRATION_EXAMPLES
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 
     from slimedge.data import Data
 
-# Who trains: a function of (float model or None, quantized model, bound data, settings, progress) that gives the
-# trained model and what its lineage says of the training.
-ENGINES = Registry("engine", {"keras": "slimedge.compress.qat.engine:train"})
+# Who trains; see `slimedge.compress.qat.engines`.
+ENGINES = Registry(
+    "engine",
+    {"keras": "slimedge.compress.qat.engine:ENGINE", "tfmot": "slimedge.compress.qat.tfmot.engine:ENGINE"},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,8 @@ def train(
         teacher: the float model, where `model` is quantized already.
         observer: for a float model, as in `quantize`.
         exclude: likewise.
-        engine: a name in `ENGINES`.
+        engine: a name in `ENGINES`: `keras`, in this process, or `tfmot`, Google's own training in a process of its
+            own, for the models that it takes; see `slimedge.compress.qat.tfmot.engine`.
         seed: of the order of the examples; the same seed on the same machine gives the same model.
         progress: told the epoch, the loss, and the share of the steps that are done.
 
@@ -118,7 +122,8 @@ def train(
         constraints=held,
         seed=seed,
     )
-    run = ENGINES[engine]
+    chosen: Engine = ENGINES[engine]
+    settings = chosen.settled(settings, engine)
     model = canonical(model)
     specs, outputs = input_specs(model), output_specs(model)
     bound = (
@@ -135,9 +140,9 @@ def train(
     elif teacher is not None:
         teacher = canonical(teacher)
         _check_teacher(teacher, quantized)
-    trained, history = run(teacher, quantized, bound, settings, progress)
+    outcome = chosen.train(teacher, quantized, bound, settings, progress)
     lineage = [_without_levels(step) for step in lineage_of(quantized)]
-    return with_lineage(trained, (*lineage, _step(settings, engine, bound, history)))
+    return with_lineage(outcome.model, (*lineage, _step(settings, engine, bound, outcome)))
 
 
 def _check_teacher(teacher: keras.Model, quantized: keras.Model) -> None:
@@ -155,7 +160,7 @@ def _without_levels(step: Step) -> Step:
     return Step(step.name, {**step.settings, "layer_sqnr_db": {}}) if step.name == "quantize" else step
 
 
-def _step(settings: Settings, engine: str, data: Data, history: tuple[float, ...]) -> Step:
+def _step(settings: Settings, engine: str, data: Data, outcome: Outcome) -> Step:
     told = {
         name: getattr(settings, name)
         for name in (
@@ -180,6 +185,7 @@ def _step(settings: Settings, engine: str, data: Data, history: tuple[float, ...
             "kept": [type(constraint).__name__ for constraint in settings.constraints],
             "training_examples": len(data),
             "training_data": data.fingerprint,
-            "epoch_losses": list(history),
+            "epoch_losses": list(outcome.epoch_losses),
+            **outcome.told,
         },
     )

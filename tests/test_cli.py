@@ -341,6 +341,15 @@ def test_a_quantized_model_is_trained_on_what_is_left_of_the_data(tmp_path, monk
     assert run([*command, "--qat-epochs", "1", "--calibration", "100", "--samples", "100"]) == 2
     assert "leave no example to train on" in told(capsys)[1]
 
+    engines = []
+    monkeypatch.setattr(
+        "slimedge.compress.training.train", lambda model, *_, engine, **__: engines.append(engine) or model
+    )
+    assert run([*command, "--qat-epochs", "1", "--qat-engine", "tfmot"]) == 0
+    assert engines == ["tfmot"]
+    assert run([*command, "--qat-epochs", "1", "--qat-engine", "tmfot"]) == 2
+    assert "there is no engine 'tmfot'; did you mean 'tfmot'; the engines are" in told(capsys)[1]
+
 
 def test_a_model_is_not_quantized_onto_itself(tmp_path, monkeypatch, capsys):
     import small_models

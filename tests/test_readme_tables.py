@@ -110,9 +110,13 @@ def of(counts):
 def qat(found):
     names = list(dict.fromkeys(run["model"] for run in found["runs"]))
 
-    def row(what, bits, value):
+    def row(what, bits, value, engine="keras"):
         chosen = {
-            name: [value(run) for run in found["runs"] if (run["model"], run["weight_bits"]) == (name, bits)]
+            name: [
+                value(run)
+                for run in found["runs"]
+                if (run["model"], run["weight_bits"], run["engine"]) == (name, bits, engine)
+            ]
             for name in names
         }
         return (
@@ -130,6 +134,13 @@ def qat(found):
         row("float", 8, lambda run: run["float_accuracy"]),
         row("int8, post-training", 8, lambda run: run["post_training_accuracy"]),
         row("int8, trained for one epoch", 8, lambda run: run["trained_accuracy"]),
+        row("the same by TFMOT, ranges as calibrated", 8, lambda run: run["trained_accuracy"], "tfmot"),
+        row(
+            "the same by TFMOT, ranges from -6…6",
+            8,
+            lambda run: run["trained_accuracy"],
+            "tfmot_uncalibrated",
+        ),
         row("4-bit weights, trained for one epoch", 4, lambda run: run["trained_accuracy"]),
     )
 

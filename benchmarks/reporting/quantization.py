@@ -51,7 +51,7 @@ def lines(done: Quantized) -> list[str]:
     text += contest_lines(done.contest)
     text += [
         f"trained on {step.settings['training_examples']:,} examples, {_count(step.settings['epochs'], 'epoch')}, by "
-        f"{step.settings['loss']}"
+        f"{step.settings['loss']}{'' if step.settings['engine'] == 'keras' else ', with ' + step.settings['engine']}"
         for step in done.artifact.lineage
         if step.name == "train"
     ]

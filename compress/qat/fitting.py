@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,31 +12,15 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from slimedge.compress.qat.constraints import Projection
+from slimedge.compress.qat.goals import Goal
 from slimedge.compress.qat.layers import TrainedNorm, TrainedRange
-from slimedge.compress.qat.losses import Loss
+from slimedge.compress.qat.schedule import cosine
 from slimedge.compress.qat.settings import Settings
 from slimedge.errors import CheckError, InputError
 from slimedge.progress import Progress, silent
 
 if TYPE_CHECKING:
     from slimedge.data import Data
-
-WARM_UP_SHARE = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """What one output is trained for.
-
-    Attributes:
-        loss: from what the output gives and its target to a scalar.
-        position: of the float model's output that is the target; None where labels are.
-        label: name of the output whose labels are the target; None where the float model's output is.
-    """
-
-    loss: Loss
-    position: int | None = None
-    label: str | None = None
 
 
 def fit(
@@ -76,8 +59,9 @@ def fit(
     size = min(settings.batch_size, len(data))
     per_epoch = len(data) // size
     steps = settings.epochs * per_epoch
-    optimizer = keras.optimizers.Adam(_schedule(settings.learning_rate, steps))
+    optimizer = keras.optimizers.Adam(cosine(keras.optimizers.schedules, settings.learning_rate, steps))
     optimizer.build(variables)
+    losses_of = [goal.loss() for goal in goals]
     held = _Held(model, settings)
     following = [layer for layer in model.layers if isinstance(layer, TrainedRange)]
     freezing = [layer for layer in model.layers if isinstance(layer, TrainedRange | TrainedNorm)]
@@ -88,7 +72,10 @@ def fit(
             with tf.GradientTape() as tape:
                 made = keras.tree.flatten(model(feeds, training=not frozen))
                 loss = tf.add_n(
-                    [goal.loss(one, target) for goal, one, target in zip(goals, made, targets, strict=True)]
+                    [
+                        loss_of(one, target)
+                        for loss_of, one, target in zip(losses_of, made, targets, strict=True)
+                    ]
                 )
             gradients = tape.gradient(loss, variables)
             pairs = [pair for pair in zip(gradients, variables, strict=True) if pair[0] is not None]
@@ -121,31 +108,14 @@ def fit(
             loss = float(step(feeds, targets))
             done += 1
             if not math.isfinite(loss):
-                raise _diverged(f"the loss became {loss} in step {done} of {steps}", settings)
+                raise settings.diverged(f"the loss became {loss} in step {done} of {steps}")
             losses.append(loss)
             progress(f"training, epoch {epoch + 1} of {settings.epochs}, loss {loss:.4f}", done / steps)
         history.append(float(np.mean(losses)))
     if not all(np.isfinite(variable.numpy()).all() for variable in variables):
-        raise _diverged("the last step made weights that are not finite", settings)
+        raise settings.diverged("the last step made weights that are not finite")
     held.check()
     return tuple(history)
-
-
-def _diverged(what: str, settings: Settings) -> CheckError:
-    return CheckError(
-        f"{what}, so nothing was kept; train with a smaller learning_rate than {settings.learning_rate:g}, or look for "
-        "labels and values far from the rest."
-    )
-
-
-def _schedule(rate: float, steps: int) -> Any:
-    """A short warm-up, then half a cosine to 0 (Loshchilov and Hutter, 2017)."""
-    warm_up = int(WARM_UP_SHARE * steps)
-    if not warm_up:
-        return keras.optimizers.schedules.CosineDecay(rate, steps)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, steps - warm_up, warmup_target=rate, warmup_steps=warm_up
-    )
 
 
 def _batches(

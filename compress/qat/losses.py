@@ -10,6 +10,12 @@ import tensorflow as tf
 Loss = Callable[[Any, Any], Any]
 
 SMALLEST = 1e-7
+# What makes a model's output of what a loss takes, by the function of its `Output`.
+FINISH: dict[str, Callable[[Any], Any]] = {
+    "softmax": tf.nn.softmax,
+    "sigmoid": tf.nn.sigmoid,
+    "identity": tf.identity,
+}
 
 
 def distillation(function: str) -> Loss:
@@ -55,7 +61,7 @@ def supervision(function: str, *, classes: bool, probabilities: bool = False) ->
 
 def of_your_own(function: str, loss: Callable[[Any, Any], Any]) -> Loss:
     """Give a Keras loss, of (labels, outputs), as one of (what the quantized graph gives, labels)."""
-    finish = {"softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid, "identity": tf.identity}[function]
+    finish = FINISH[function]
     return lambda made, target: tf.reduce_mean(loss(target, finish(made)))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from slimedge.compress.layer_bits import WEIGHT_BITS
 from slimedge.compress.qat.constraints import Constraint
-from slimedge.errors import InputError
+from slimedge.errors import CheckError, InputError
 
 CHOICES = {
     "ranges": ("learned", "moving_average"),
@@ -65,3 +65,10 @@ class Settings:
             raise InputError(f"weight_bits={self.weight_bits!r} is not allowed; give 2 to 8.")
         if self.seed < 0:
             raise InputError(f"seed={self.seed!r} is not allowed; give an integer from 0.")
+
+    def diverged(self, what: str) -> CheckError:
+        """Give the error for training that led to numbers which are not finite."""
+        return CheckError(
+            f"{what}, so nothing was kept; train with a smaller learning_rate than {self.learning_rate:g}, or look for "
+            "labels and values far from the rest."
+        )

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,12 @@ from typing import Any
 import slimedge.errors
 from slimedge.errors import ConversionError, SlimedgeError
 from slimedge.files import DISK_ERRORS, atomic_path, scratch_folder
+from slimedge.progress import Progress, silent
 
 POLL_S = 0.05
 DEFAULT_TIME_LIMIT_S = 3600.0
+# Names, in the fresh process, the file in which the function tells how far it is.
+TOLD = "SLIMEDGE_TOLD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ def run_isolated(
     label: str,
     time_limit_s: float = DEFAULT_TIME_LIMIT_S,
     memory_limit_bytes: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    progress: Progress = silent,
 ) -> Isolated:
     """Call `target(**arguments)` in a fresh process.
 
@@ -71,6 +76,8 @@ def run_isolated(
         label: what is being done, for messages ("the ONNX export of model.keras").
         time_limit_s: after which the process and its children are killed.
         memory_limit_bytes: of resident memory, likewise; None for nine tenths of the machine's.
+        environment: variables of the process, over those that it gets otherwise.
+        progress: told what the function tells by `tell`, the latest of it where it tells much.
 
     Returns:
         Its result, time and peak memory.
@@ -84,7 +91,9 @@ def run_isolated(
     limit = memory_limit_bytes or default_memory_limit_bytes()
     started = time.monotonic()
     with scratch_folder() as folder:
-        request, answer, log = (folder / name for name in ("request.json", "answer.json", "log.txt"))
+        request, answer, log, told = (
+            folder / name for name in ("request.json", "answer.json", "log.txt", "told.json")
+        )
         request.write_text(json.dumps({"target": target, "arguments": dict(arguments), "path": sys.path}))
         with log.open("wb") as sink:
             process = subprocess.Popen(
@@ -92,11 +101,13 @@ def run_isolated(
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
-                env=_environment(),
+                env={**_environment(), TOLD: str(told), **(environment or {})},
                 start_new_session=True,
             )
             try:
-                peak = _watch(process, label, started + time_limit_s, time_limit_s, limit)
+                peak = _watch(
+                    process, label, started + time_limit_s, time_limit_s, limit, _teller(told, progress)
+                )
             finally:
                 _kill(process)
         seconds = time.monotonic() - started
@@ -151,6 +162,31 @@ def answer(request: Mapping[str, Any], path: str) -> None:
         temporary.write_text(json.dumps(outcome))
 
 
+def tell(doing: str, share: float | None = None, /) -> None:
+    """Tell the process that waits for this one what is being done; see `Progress`."""
+    if TOLD not in os.environ:
+        return
+    path = Path(os.environ[TOLD])
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps([doing, share]))
+    fresh.replace(path)
+
+
+def _teller(told: Path, progress: Progress) -> Callable[[], None]:
+    """Give what passes on the latest that was told, once."""
+    last = ""
+
+    def pass_on() -> None:
+        nonlocal last
+        with suppress(FileNotFoundError):
+            text = told.read_text()
+            if text != last:
+                last = text
+                progress(*json.loads(text))
+
+    return pass_on
+
+
 def _environment() -> dict[str, str]:
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "0"}
     # glibc gives big blocks back at once only with a fixed threshold; converters free many of them.
@@ -163,10 +199,16 @@ def _environment() -> dict[str, str]:
 
 
 def _watch(
-    process: subprocess.Popen[bytes], label: str, deadline: float, time_limit_s: float, limit: int
+    process: subprocess.Popen[bytes],
+    label: str,
+    deadline: float,
+    time_limit_s: float,
+    limit: int,
+    pass_on: Callable[[], None],
 ) -> int:
     peak = 0
     while process.poll() is None:
+        pass_on()
         peak = max(peak, _tree_rss_bytes(process.pid))
         if peak > limit:
             raise ConversionError(

@@ -102,6 +102,15 @@ def quantize(
             "the float model's outputs where it has none. 0: do not train.",
         ),
     ] = 0,
+    qat_engine: Annotated[
+        str,
+        typer.Option(
+            "--qat-engine",
+            metavar="ENGINE",
+            help="Who trains: keras, or tfmot, Google's TensorFlow Model Optimization Toolkit, for the models that it "
+            "takes.",
+        ),
+    ] = "keras",
     evaluation: options.Evaluation = None,
     seed: options.Seed = 0,
     labels: options.Labels = None,
@@ -149,6 +158,7 @@ def quantize(
             max_accuracy_drop=max_accuracy_drop,
             target=target,
             qat_epochs=qat_epochs,
+            qat_engine=qat_engine,
             split=split,
             checks="types" if no_range_checks else "strict",
             trust=trust,
