@@ -31,7 +31,7 @@ def insert(plan: Plan, *, trainable: bool = True) -> Graph:
     nodes: list[Node] = []
 
     def rounding(
-        source: str, before: Value, after: Value, group: int, name: str, *, again: bool = False
+        source: str, before: Value, after: Value, group: int, name: str, **how: bool
     ) -> Node:
         from slimedge.fake_quant import FakeQuant
 
@@ -44,8 +44,8 @@ def insert(plan: Plan, *, trainable: bool = True) -> Graph:
             "low": grid.low,
             "high": grid.high,
             "bits": grid.bits,
-            "requantizes": again,
             "dtype": "float32",
+            **how,
         }
         layer = Layer(FakeQuant, config, _range_weights(grid))
         return Node(name, source, layer, (before,), {}, (after,))
@@ -61,7 +61,7 @@ def insert(plan: Plan, *, trainable: bool = True) -> Graph:
             moved[value] = Value(value.shape, value.dtype)
             group = placement.groups[node.output]
             name = f"{node.name}_requantize"
-            nodes.append(rounding(node.source, value, moved[value], group, name, again=True))
+            nodes.append(rounding(node.source, value, moved[value], group, name, requantizes=True))
         new = replace(node, layer=wrapped.get(node.layer, node.layer))
         if moved:
             new = _with_inputs(new, moved)
@@ -73,7 +73,10 @@ def insert(plan: Plan, *, trainable: bool = True) -> Graph:
         nodes.append(new)
         for value in rounded:
             group = placement.groups[value]
-            nodes.append(rounding(node.source, raw[value], value, group, f"{node.name}_fq"))
+            after_float = node not in placement.integers
+            nodes.append(
+                rounding(node.source, raw[value], value, group, f"{node.name}_fq", after_float=after_float)
+            )
     renamed = {value: raw[value] for value in graph.inputs if value in raw}
     return replace(
         graph,

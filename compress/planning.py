@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from slimedge.compress.kernels import bias_floor, kernel_scale, on_grid
 from slimedge.compress.placement import Placement
+from slimedge.compress.rules import WIDE_FIXED_RANGE
 from slimedge.errors import InputError
 from slimedge.graph import Graph, Layer
 
@@ -24,7 +25,7 @@ class Bits:
 
     Attributes:
         weights: of kernels, 2 to 8.
-        activations: of activations.
+        activations: of activations, 8 or 16.
     """
 
     weights: int = 8
@@ -115,7 +116,12 @@ def planned(
     Raises:
         InputError: a range that holds no finite value.
     """
-    grids = {group: grid_of_range(low, high, bits.activations) for group, (low, high) in ranges.items()}
+    from slimedge.fake_quant import NARROW_BITS
+
+    grids = {}
+    for group, ends in ranges.items():
+        wide = bits.activations > NARROW_BITS and group in placement.fixed
+        grids[group] = grid_of_range(*(WIDE_FIXED_RANGE if wide else ends), bits.activations)
     plan = Plan(graph, placement, grids, {})
     scales = plan.input_scales()
     kernels = {}
@@ -136,7 +142,7 @@ def planned(
 
 
 def grid_of_range(low: float, high: float, bits: int) -> Grid:
-    """Give the grid that covers a range and holds 0 exactly.
+    """Give the grid that covers a range and holds 0 exactly; one of more than 8 bits has the zero point 0.
 
     Raises:
         InputError: the range holds no finite value.
@@ -144,12 +150,14 @@ def grid_of_range(low: float, high: float, bits: int) -> Grid:
     Example:
         >>> grid_of_range(-1.0, 4.0, 8)
         Grid(low=-1.0, high=4.0, scale=0.0196078431372549, bits=8)
+        >>> grid_of_range(-1.0, 0.5, 16)
+        Grid(low=-1.0, high=0.999969482421875, scale=3.0517578125e-05, bits=16)
     """
-    from slimedge.fake_quant import aligned_range
+    from slimedge.fake_quant import NARROW_BITS, aligned_range, symmetric_range
 
     if not low <= high:
         raise InputError(
             "calibration saw no finite value in one of the tensors; check the calibration data and the "
             "float model's outputs for NaN."
         )
-    return Grid(*aligned_range(low, high, bits), bits)
+    return Grid(*(aligned_range if bits <= NARROW_BITS else symmetric_range)(low, high, bits), bits)

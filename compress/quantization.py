@@ -28,6 +28,7 @@ SCHEMES = Registry(
         "auto": "slimedge.compress.choosing:auto",
         "static_wi8_ai8": "slimedge.compress.static:static_wi8_ai8",
         "static_wi4_ai8": "slimedge.compress.static:static_wi4_ai8",
+        "static_wi8_ai16": "slimedge.compress.static:static_wi8_ai16",
         "dynamic_wi8_afp32": "slimedge.compress.weight_only:dynamic_wi8_afp32",
         "weight_only_wi8_afp32": "slimedge.compress.weight_only:weight_only_wi8_afp32",
         "weight_only_wi4_afp32": "slimedge.compress.weight_only:weight_only_wi4_afp32",

@@ -16,9 +16,10 @@ from slimedge.errors import ConversionError, InputError
 from slimedge.export.exporters import DYNAMIC, Settings, check_io, with_storage
 from slimedge.export.tensorflow_graph import with_dilations
 from slimedge.export.tflite_edit import codes_of, opcode_of
+from slimedge.export.tflite_int16 import widen
 from slimedge.export.tflite_scales import StandIn, put_back, stand_in
 from slimedge.export.tflite_weights import round_dynamically, store_weights
-from slimedge.export.tracing import Traced, Weight, quantized_layers, trace
+from slimedge.export.tracing import Traced, Weight, quantized_layers, trace, wide_activations
 from slimedge.export.trial import SIGNATURE, TfliteTrial
 from slimedge.export.weight_grid import Rounding, rounding_of
 from slimedge.keras_file import input_specs, output_specs
@@ -67,7 +68,7 @@ def to_tflite(
         stand_ins.append(made)
         return made.value
 
-    traced = trace(model, batch=batch, stand_for=stand_for, requantizing=False)
+    traced = trace(model, batch=batch, stand_for=stand_for, merging=True)
     with_dilations(traced.definition)
     inputs = [spec.name for spec in input_specs(model)]
     outputs = list(traced.outputs)
@@ -82,6 +83,7 @@ def to_tflite(
         integer_io=io == "int8",
         rounding=rounding_of(scheme, block_size),
         stand_ins=stand_ins,
+        wide_scales=[layer.grid()[0] for layer in wide_activations(model)],
         metadata=dict(metadata or {}),
     )
     return round_dynamically(content) if scheme == DYNAMIC else content
@@ -163,6 +165,7 @@ def finish(
     metadata: dict[str, Any],
     rounding: Rounding | None = None,
     stand_ins: Sequence[StandIn] = (),
+    wide_scales: Sequence[float] = (),
 ) -> bytes:
     """Write names, signature and metadata into a converted file.
 
@@ -173,6 +176,7 @@ def finish(
         metadata: JSON values.
         rounding: what weights were rounded to, which are kept like that; None for floats.
         stand_ins: kernels that the converter was given with some weights moved.
+        wide_scales: of activations that become int16.
 
     Raises:
         ConversionError: the converter left an empty or truncated model, or lost a kernel.
@@ -190,6 +194,8 @@ def finish(
             "report the model, or export to ONNX."
         )
     put_back(model, stand_ins, schema)
+    if wide_scales:
+        widen(model, schema, wide_scales)
     _dequantize_strays(model, graph, schema)
     if integer_io and len(model.subgraphs) > 1:
         # Seen with LiteRT 2.3: such a file gives other answers from the second run on, in some processes.
@@ -235,7 +241,7 @@ def _dequantize_strays(model: Any, graph: Any, schema: Any) -> None:
             if codes[operator.opcodeIndex] in allowed or not is_float or index not in made:
                 continue
             tensor = graph.tensors[index]
-            if tensor.type != types.INT8:
+            if tensor.type not in {types.INT8, types.INT16}:
                 continue
             if index not in as_float:
                 copy = schema.TensorT()
@@ -244,7 +250,7 @@ def _dequantize_strays(model: Any, graph: Any, schema: Any) -> None:
                 graph.tensors.append(copy)
                 as_float[index] = len(graph.tensors) - 1
                 new = schema.OperatorT()
-                new.opcodeIndex = opcode_of(model, kinds.DEQUANTIZE, 2, schema)  # the first version with int8
+                new.opcodeIndex = opcode_of(model, kinds.DEQUANTIZE, 3, schema)  # the first version with int16
                 new.inputs, new.outputs = [index], [as_float[index]]
                 operators.append(new)
             inputs[position] = as_float[index]

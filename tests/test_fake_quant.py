@@ -146,7 +146,7 @@ def test_lowering_takes_the_weights_as_they_are() -> None:
 def test_lowering_leaves_out_a_second_rounding_only_where_it_is_asked_to() -> None:
     first, again = FakeQuant(*aligned(-1, 1)), FakeQuant(*aligned(-1, 1), requantizes=True)
     x = np.full((1, 2), 0.1234, np.float32)
-    with lowering(requantizing=False):
+    with lowering(merging=True):
         np.testing.assert_array_equal(again(x), x)
         assert not np.array_equal(first(x), x)
     with lowering():
@@ -157,7 +157,7 @@ def test_lowering_leaves_out_a_second_rounding_only_where_it_is_asked_to() -> No
 def test_lowering_ends_where_an_error_ends_it() -> None:
     layer, x = wrapped(), np.ones((1, 4), np.float32)
     before = np.asarray(layer(x))
-    with pytest.raises(RuntimeError), lowering(requantizing=False):
+    with pytest.raises(RuntimeError), lowering(merging=True):
         raise RuntimeError
     np.testing.assert_array_equal(layer(x), before)
 

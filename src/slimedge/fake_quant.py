@@ -20,27 +20,36 @@ from numpy.typing import NDArray
 
 from slimedge.weight_rounding import largest_integer
 
+# Grids of more bits lie around 0: the runtimes' int16 tensors have the zero point 0.
+NARROW_BITS = 8
 _LOWERING: ContextVar[bool] = ContextVar("slimedge_lowering", default=False)
-_REQUANTIZING: ContextVar[bool] = ContextVar("slimedge_requantizing", default=True)
+_MERGING: ContextVar[bool] = ContextVar("slimedge_merging", default=False)
 
 
 @contextmanager
-def lowering(*, requantizing: bool = True) -> Iterator[None]:
+def lowering(*, merging: bool = False) -> Iterator[None]:
     """Make `FakeQuantWeights` call its layer with the weights as they are.
 
     An exporter that feeds weights already on their grid (or integers with a DequantizeLinear) traces
-    the model in here, so that the rounding is not in the graph a second time.
+    the model in here, so that the rounding is not in the graph a second time. A `FakeQuant` of more than 8 bits is
+    traced as one of 8 bits, the most that the converters know; its range has to be `narrowed_range`.
 
     Args:
-        requantizing: whether a `FakeQuant` that moves a tensor from one grid to another is in the graph; the TFLite
-            converter merges two in a row, and puts the second one back where its operators need it.
+        merging: for the TFLite converter, which merges two `FakeQuant` in a row and computes on integers between any
+            two. One of 8 bits that moves a tensor from one grid to another is left out, and put back by the converter
+            where its operators need it. One of more bits is kept apart from what is before it (`kept_apart`).
     """
-    tokens = _LOWERING.set(True), _REQUANTIZING.set(requantizing)
+    tokens = _LOWERING.set(True), _MERGING.set(merging)
     try:
         yield
     finally:
         _LOWERING.reset(tokens[0])
-        _REQUANTIZING.reset(tokens[1])
+        _MERGING.reset(tokens[1])
+
+
+def kept_apart(tensor: Any) -> Any:
+    """Give the same float32 numbers by way of float64, which no converter computes on integers or merges."""
+    return tf.cast(tf.cast(tensor, tf.float64), tf.float32)
 
 
 def affine_grid(low: float, high: float, bits: int = 8) -> tuple[float, int]:
@@ -78,6 +87,31 @@ def aligned_range(low: float, high: float, bits: int = 8) -> tuple[float, float,
     return -zero_point * scale, (2**bits - 1 - zero_point) * scale, scale
 
 
+def symmetric_range(low: float, high: float, bits: int) -> tuple[float, float, float]:
+    """Give low, high and scale of the narrowest grid with a signed zero point of 0 that covers low…high.
+
+    scale = max(-low / 2^(bits - 1), high / (2^(bits - 1) - 1)), a float32.
+
+    Example:
+        >>> symmetric_range(-1.0, 32767.0, 16)
+        (-32768.0, 32767.0, 1.0)
+    """
+    limit = largest_integer(bits)
+    scale = float(np.float32(max(-low / (limit + 1), high / limit, 0.0))) or 1.0
+    return -(limit + 1) * scale, limit * scale, scale
+
+
+def narrowed_range(scale: float) -> tuple[float, float]:
+    """Give the range of 8 bits around 0 with the scale of a wider grid.
+
+    Example:
+        >>> narrowed_range(0.5)
+        (-64.0, 63.5)
+    """
+    low, high, _ = symmetric_range(-128 * scale, 127 * scale, NARROW_BITS)
+    return low, high
+
+
 @keras.saving.register_keras_serializable(package="slimedge")
 class FakeQuant(keras.layers.Layer):
     """Round an activation to 2^bits levels between `low` and `high`, per tensor.
@@ -90,6 +124,7 @@ class FakeQuant(keras.layers.Layer):
         high: largest value of the range, at least 0.
         bits: of the integers, 2 to 16.
         requantizes: its input is on another grid already.
+        after_float: its input is computed in float.
     """
 
     def __init__(
@@ -99,10 +134,11 @@ class FakeQuant(keras.layers.Layer):
         bits: int = 8,
         *,
         requantizes: bool = False,
+        after_float: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.requantizes = requantizes
+        self.requantizes, self.after_float = requantizes, after_float
         self.initial_low, self.initial_high, self.bits = float(low), float(high), bits
         self.supports_masking = True
 
@@ -119,10 +155,13 @@ class FakeQuant(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Round `inputs` (any shape, float32)."""
-        if self.requantizes and not _REQUANTIZING.get():
+        if _MERGING.get() and self.bits > NARROW_BITS and (self.requantizes or self.after_float):
+            inputs = kept_apart(inputs)
+        elif _MERGING.get() and self.requantizes:
             return inputs
+        bits = min(self.bits, NARROW_BITS) if _LOWERING.get() else self.bits
         return tf.quantization.fake_quant_with_min_max_vars(
-            inputs, ops.convert_to_tensor(self.low), ops.convert_to_tensor(self.high), num_bits=self.bits
+            inputs, ops.convert_to_tensor(self.low), ops.convert_to_tensor(self.high), num_bits=bits
         )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -143,6 +182,7 @@ class FakeQuant(keras.layers.Layer):
             "high": high,
             "bits": self.bits,
             "requantizes": self.requantizes,
+            "after_float": self.after_float,
         }
 
 
