@@ -142,7 +142,7 @@ def planned(
 
 
 def grid_of_range(low: float, high: float, bits: int) -> Grid:
-    """Give the grid that covers a range and holds 0 exactly; one of more than 8 bits has the zero point 0.
+    """Give the grid that covers a range and holds 0 exactly; see `slimedge.fake_quant.aligned_range`.
 
     Raises:
         InputError: the range holds no finite value.
@@ -153,11 +153,11 @@ def grid_of_range(low: float, high: float, bits: int) -> Grid:
         >>> grid_of_range(-1.0, 0.5, 16)
         Grid(low=-1.0, high=0.999969482421875, scale=3.0517578125e-05, bits=16)
     """
-    from slimedge.fake_quant import NARROW_BITS, aligned_range, symmetric_range
+    from slimedge.fake_quant import aligned_range
 
     if not low <= high:
         raise InputError(
             "calibration saw no finite value in one of the tensors; check the calibration data and the "
             "float model's outputs for NaN."
         )
-    return Grid(*(aligned_range if bits <= NARROW_BITS else symmetric_range)(low, high, bits), bits)
+    return Grid(*aligned_range(low, high, bits), bits)

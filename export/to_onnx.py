@@ -44,7 +44,7 @@ def to_onnx(
         model: built; a quantized one (with `FakeQuant` layers) becomes QDQ with int8 kernels, per-channel
             scales and int32 biases.
         integers: types of activations and kernels, one of `slimedge.integers.INTEGERS`.
-        io: `float32`, or `int8` for integer inputs and outputs of a statically quantized model.
+        io: `float32`, or `int8` or `int16` for integer inputs and outputs of a statically quantized model.
         scheme: how the model was quantized; None where it is float.
         block_size: how many weights share a scale; None for a scale for each channel.
         metadata: JSON values for the file's `slimedge` property.
@@ -194,7 +194,7 @@ def _lower(
     metadata["grids"] = _grids(graph, graph.inputs, "QuantizeLinear") | _grids(
         graph, graph.outputs, "DequantizeLinear"
     )
-    if io == "int8":
+    if io != "float32":
         onnx_integers.integer_io(graph)
     proto = graph.finish()
     proto.producer_name = "slimedge"

@@ -40,12 +40,12 @@ def to_tflite(
     """Convert a model with TFLite's built-in ops only.
 
     A quantized model is traced with its kernels on their grid, from which the converter finds the same per-channel
-    scales again (`slimedge.export.tflite_scales`), and its activation fake-quants become int8 tensors.
+    scales again (`slimedge.export.tflite_scales`), and its activation fake-quants become int8 or int16 tensors.
 
     Args:
         model: built.
         batch: fixed size of the first axis.
-        io: `float32`, or `int8` for integer inputs and outputs of a statically quantized model.
+        io: `float32`, or `int8` or `int16` for integer inputs and outputs of a statically quantized model.
         scheme: how the model was quantized; None where it is float.
         block_size: how many weights share a scale; None for a scale for each channel.
         metadata: JSON values for the file's `slimedge` metadata.
@@ -80,7 +80,7 @@ def to_tflite(
     content = finish(
         content,
         names,
-        integer_io=io == "int8",
+        integer_io=io != "float32",
         rounding=rounding_of(scheme, block_size),
         stand_ins=stand_ins,
         wide_scales=[layer.grid()[0] for layer in wide_activations(model)],
@@ -172,7 +172,7 @@ def finish(
     Args:
         content: from the converter.
         names: of inputs, outputs and the layers in between.
-        integer_io: whether inputs and outputs become the int8 tensors behind them.
+        integer_io: whether inputs and outputs become the integer tensors behind them.
         metadata: JSON values.
         rounding: what weights were rounded to, which are kept like that; None for floats.
         stand_ins: kernels that the converter was given with some weights moved.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from slimedge.weight_rounding import largest_integer
 
-# Grids of more bits lie around 0: the runtimes' int16 tensors have the zero point 0.
+# The most that converters know; grids of more bits lie around 0.
 NARROW_BITS = 8
 _LOWERING: ContextVar[bool] = ContextVar("slimedge_lowering", default=False)
 _MERGING: ContextVar[bool] = ContextVar("slimedge_merging", default=False)
@@ -77,25 +77,20 @@ def affine_grid(low: float, high: float, bits: int = 8) -> tuple[float, int]:
 
 
 def aligned_range(low: float, high: float, bits: int = 8) -> tuple[float, float, float]:
-    """Give low, high and scale of the grid that `affine_grid` finds, so that both ends are points of it.
+    """Give low, high and scale of the grid that covers a range, so that 0 and both ends are points of it.
+
+    Up to 8 bits it is that of `affine_grid`. One of more bits lies around 0, from -2^(bits - 1) · scale to
+    (2^(bits - 1) - 1) · scale, so that its signed zero point is 0, as the runtimes' int16 tensors have it.
 
     Example:
         >>> aligned_range(-32.125, 31.625)
         (-32.0, 31.75, 0.25)
-    """
-    scale, zero_point = affine_grid(low, high, bits)
-    return -zero_point * scale, (2**bits - 1 - zero_point) * scale, scale
-
-
-def symmetric_range(low: float, high: float, bits: int) -> tuple[float, float, float]:
-    """Give low, high and scale of the narrowest grid with a signed zero point of 0 that covers low…high.
-
-    scale = max(-low / 2^(bits - 1), high / (2^(bits - 1) - 1)), a float32.
-
-    Example:
-        >>> symmetric_range(-1.0, 32767.0, 16)
+        >>> aligned_range(0.0, 32767.0, 16)
         (-32768.0, 32767.0, 1.0)
     """
+    if bits <= NARROW_BITS:
+        scale, zero_point = affine_grid(low, high, bits)
+        return -zero_point * scale, (2**bits - 1 - zero_point) * scale, scale
     limit = largest_integer(bits)
     scale = float(np.float32(max(-low / (limit + 1), high / limit, 0.0))) or 1.0
     return -(limit + 1) * scale, limit * scale, scale
@@ -108,8 +103,8 @@ def narrowed_range(scale: float) -> tuple[float, float]:
         >>> narrowed_range(0.5)
         (-64.0, 63.5)
     """
-    low, high, _ = symmetric_range(-128 * scale, 127 * scale, NARROW_BITS)
-    return low, high
+    limit = largest_integer(NARROW_BITS)
+    return -(limit + 1) * scale, limit * scale
 
 
 @keras.saving.register_keras_serializable(package="slimedge")
