@@ -2,7 +2,8 @@
 # make test    the same installation, then every check and test
 # make zoo     every model family through every column, written to docs/zoo.md (an hour)
 # make full-set | qat | words | speed | weight-only | aa | export-cost | calibration-cost | observer-effect |
-#      method-effect | train-demo | train-words     the measurements under benchmarks/, written to benchmarks/results; each exits 1
+#      method-effect | activation-bits | train-demo | train-words
+#              the measurements under benchmarks/, written to benchmarks/results; each exits 1
 #              where one of its bars is missed. make measure runs all but the last two.
 # make install only the installation;  make wheel  a wheel in dist/;  make clean  remove what make made
 #
@@ -30,7 +31,7 @@ LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
 .PHONY: help demo test install lint wheel clean zoo measure full-set qat words speed weight-only aa export-cost \
-	calibration-cost observer-effect method-effect train-demo train-words
+	calibration-cost observer-effect method-effect activation-bits train-demo train-words
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -51,7 +52,8 @@ lint: install
 zoo: install
 	$(BIN)/python -m slimedge.benchmarks.zoo
 
-measure: full-set qat words speed weight-only aa export-cost calibration-cost observer-effect method-effect
+measure: full-set qat words speed weight-only aa export-cost calibration-cost observer-effect method-effect \
+	activation-bits
 
 full-set: install
 	$(BIN)/python -m slimedge.benchmarks.full_set
@@ -81,6 +83,9 @@ calibration-cost: install
 
 method-effect: install
 	$(BIN)/python -m slimedge.benchmarks.method_effect
+
+activation-bits: install
+	$(BIN)/python -m slimedge.benchmarks.activation_bits
 
 observer-effect: install
 	$(BIN)/python -m slimedge.benchmarks.observer_effect

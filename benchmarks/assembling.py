@@ -31,8 +31,8 @@ _SATURATES = (
 )
 _WIDE = {
     Format.ONNX: (
-        "Its activations have 16 bits, for which ONNX Runtime has no kernels on a CPU: it computes in float and rounds in "
-        "between."
+        "Its activations have 16 bits, for which ONNX Runtime has no kernels on a CPU: it computes in float and rounds "
+        "in between."
     ),
     Format.TFLITE: (
         "Its activations have 16 bits, for which LiteRT has plain kernels only on a CPU; they pay on accelerators and "

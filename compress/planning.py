@@ -13,6 +13,7 @@ from slimedge.compress.placement import Placement
 from slimedge.compress.rules import WIDE_FIXED_RANGE
 from slimedge.errors import InputError
 from slimedge.graph import Graph, Layer
+from slimedge.weight_rounding import NARROW_BITS
 
 Ranges = Mapping[int, tuple[float, float]]
 # From here on a grid that ends at the largest weight is the best, or so near to it that nothing is gained.
@@ -102,7 +103,13 @@ class Plan:
 
 
 def planned(
-    graph: Graph, placement: Placement, ranges: Ranges, bits: Bits, *, per_tensor: bool = False
+    graph: Graph,
+    placement: Placement,
+    ranges: Ranges,
+    bits: Bits,
+    *,
+    per_tensor: bool = False,
+    activation_bits: Mapping[int, int] | None = None,
 ) -> Plan:
     """Plan to round each weight to the nearest integer.
 
@@ -112,16 +119,16 @@ def planned(
         ranges: lowest and highest real value by group.
         bits: of the integers.
         per_tensor: whether all channels of a kernel have one scale.
+        activation_bits: of single groups, where they are others than those of `bits`.
 
     Raises:
         InputError: a range that holds no finite value.
     """
-    from slimedge.fake_quant import NARROW_BITS
-
     grids = {}
     for group, ends in ranges.items():
-        wide = bits.activations > NARROW_BITS and group in placement.fixed
-        grids[group] = grid_of_range(*(WIDE_FIXED_RANGE if wide else ends), bits.activations)
+        width = (activation_bits or {}).get(group, bits.activations)
+        wide = width > NARROW_BITS and group in placement.fixed
+        grids[group] = grid_of_range(*(WIDE_FIXED_RANGE if wide else ends), width)
     plan = Plan(graph, placement, grids, {})
     scales = plan.input_scales()
     kernels = {}

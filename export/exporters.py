@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from slimedge.errors import InputError
 from slimedge.registry import Registry
+from slimedge.weight_rounding import NARROW_BITS
 
 if TYPE_CHECKING:
     import keras
@@ -67,8 +68,10 @@ def check_io(model: keras.Model, io: str) -> None:
             f"model '{model.name}' computes in float, so it has no {io} inputs; quantize it with the scheme {scheme} "
             "first, or use float32."
         )
-    wide = {layer.bits > 8 for layer in model._flatten_layers() if type(layer).__name__ == "FakeQuant"}
-    if wide and (bits > 8) not in wide:
+    wide = {
+        layer.bits > NARROW_BITS for layer in model._flatten_layers() if type(layer).__name__ == "FakeQuant"
+    }
+    if wide and (bits > NARROW_BITS) not in wide:
         held, other = (16, "int16") if io == "int8" else (8, "int8")
         raise InputError(
             f"the activations of model '{model.name}' have {held} bits, so it has no {io} inputs; use {other} or "

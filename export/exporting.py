@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import keras
 
 
-
 def export_model(
     model: keras.Model | Path | str,
     *,

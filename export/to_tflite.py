@@ -19,10 +19,11 @@ from slimedge.export.tflite_edit import codes_of, opcode_of
 from slimedge.export.tflite_int16 import widen
 from slimedge.export.tflite_scales import StandIn, put_back, stand_in
 from slimedge.export.tflite_weights import round_dynamically, store_weights
-from slimedge.export.tracing import Traced, Weight, quantized_layers, trace, wide_activations
+from slimedge.export.tracing import Traced, Weight, activation_grids, quantized_layers, trace
 from slimedge.export.trial import SIGNATURE, TfliteTrial
 from slimedge.export.weight_grid import Rounding, rounding_of
 from slimedge.keras_file import input_specs, output_specs
+from slimedge.weight_rounding import NARROW_BITS
 
 if TYPE_CHECKING:
     import keras
@@ -83,7 +84,7 @@ def to_tflite(
         integer_io=io != "float32",
         rounding=rounding_of(scheme, block_size),
         stand_ins=stand_ins,
-        wide_scales=[layer.grid()[0] for layer in wide_activations(model)],
+        grids=activation_grids(model),
         metadata=dict(metadata or {}),
     )
     return round_dynamically(content) if scheme == DYNAMIC else content
@@ -165,7 +166,7 @@ def finish(
     metadata: dict[str, Any],
     rounding: Rounding | None = None,
     stand_ins: Sequence[StandIn] = (),
-    wide_scales: Sequence[float] = (),
+    grids: Collection[tuple[int, float, int]] = (),
 ) -> bytes:
     """Write names, signature and metadata into a converted file.
 
@@ -176,7 +177,7 @@ def finish(
         metadata: JSON values.
         rounding: what weights were rounded to, which are kept like that; None for floats.
         stand_ins: kernels that the converter was given with some weights moved.
-        wide_scales: of activations that become int16.
+        grids: bits, scale and signed zero point of the activations.
 
     Raises:
         ConversionError: the converter left an empty or truncated model, or lost a kernel.
@@ -194,8 +195,9 @@ def finish(
             "report the model, or export to ONNX."
         )
     put_back(model, stand_ins, schema)
-    if wide_scales:
-        widen(model, schema, wide_scales)
+    wide = [scale for bits, scale, _ in grids if bits > NARROW_BITS]
+    if wide:
+        widen(model, schema, wide, {(scale, zero) for bits, scale, zero in grids if bits <= NARROW_BITS})
     _dequantize_strays(model, graph, schema)
     if integer_io and len(model.subgraphs) > 1:
         # Seen with LiteRT 2.3: such a file gives other answers from the second run on, in some processes.
@@ -250,7 +252,9 @@ def _dequantize_strays(model: Any, graph: Any, schema: Any) -> None:
                 graph.tensors.append(copy)
                 as_float[index] = len(graph.tensors) - 1
                 new = schema.OperatorT()
-                new.opcodeIndex = opcode_of(model, kinds.DEQUANTIZE, 3, schema)  # the first version with int16
+                new.opcodeIndex = opcode_of(
+                    model, kinds.DEQUANTIZE, 3, schema
+                )  # the first version with int16
                 new.inputs, new.outputs = [index], [as_float[index]]
                 operators.append(new)
             inputs[position] = as_float[index]

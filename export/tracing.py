@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimedge.export.tensorflow_graph import with_constants
+from slimedge.weight_rounding import NARROW_BITS
 
 if TYPE_CHECKING:
     import keras
@@ -78,13 +79,18 @@ def quantized_layers(model: keras.Model) -> list[Any]:
 
 def wide_activations(model: keras.Model) -> list[Any]:
     """Give the layers that round activations to more than 8 bits; they are traced as of 8 bits with the same scale."""
-    from slimedge.fake_quant import NARROW_BITS
-
     return [
         layer
         for layer in model._flatten_layers()
         if type(layer).__name__ == "FakeQuant" and layer.bits > NARROW_BITS
     ]
+
+
+def activation_grids(model: keras.Model) -> list[tuple[int, float, int]]:
+    """Give bits, scale and signed zero point of each activation that is rounded."""
+    layers = [layer for layer in model._flatten_layers() if type(layer).__name__ == "FakeQuant"]
+    grids = [(layer.bits, *layer.grid()) for layer in layers]
+    return [(bits, scale, zero - 2 ** (bits - 1)) for bits, scale, zero in grids]
 
 
 def trace(

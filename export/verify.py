@@ -93,9 +93,7 @@ def _difference(exact: NDArray[np.float64], other: NDArray[np.float64]) -> NDArr
     return np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
 
 
-def is_close(
-    measured: Fidelity, *, quantized: bool, dynamic: bool = False, wide: bool = False
-) -> bool:
+def is_close(measured: Fidelity, *, quantized: bool, dynamic: bool = False, wide: bool = False) -> bool:
     """Whether a file is as close as its kind can be; NaN is not.
 
     Args:

@@ -22,6 +22,7 @@ from slimedge.export.verify import (
     output_steps,
 )
 from slimedge.lineage import lineage_of, quantization_of
+from slimedge.weight_rounding import NARROW_BITS
 
 if TYPE_CHECKING:
     import keras
@@ -89,7 +90,11 @@ def convert(
     )
     content, trial = EXPORTERS[to](network, settings)
     measured = fidelity(expected, trial.run(inputs), output_steps(network))
-    kind = {"quantized": bool(bits), "dynamic": scheme == DYNAMIC, "wide": bool(bits) and min(bits) > 8}
+    kind = {
+        "quantized": bool(bits),
+        "dynamic": scheme == DYNAMIC,
+        "wide": bool(bits) and min(bits) > NARROW_BITS,
+    }
     if not is_close(measured, **kind):
         raise _parting(network, inputs, trial, measured, kind, name)
     Path(out).write_bytes(content)

@@ -18,10 +18,8 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
-from slimedge.weight_rounding import largest_integer
+from slimedge.weight_rounding import NARROW_BITS, largest_integer
 
-# The most that converters know; grids of more bits lie around 0.
-NARROW_BITS = 8
 _LOWERING: ContextVar[bool] = ContextVar("slimedge_lowering", default=False)
 _MERGING: ContextVar[bool] = ContextVar("slimedge_merging", default=False)
 
@@ -36,8 +34,8 @@ def lowering(*, merging: bool = False) -> Iterator[None]:
 
     Args:
         merging: for the TFLite converter, which merges two `FakeQuant` in a row and computes on integers between any
-            two. One of 8 bits that moves a tensor from one grid to another is left out, and put back by the converter
-            where its operators need it. One of more bits is kept apart from what is before it (`kept_apart`).
+            two. One that moves a tensor from one grid to another is left out, and put back by the converter where its
+            operators need it; one that says so is kept apart from what is before it (`kept_apart`).
     """
     tokens = _LOWERING.set(True), _MERGING.set(merging)
     try:
@@ -119,7 +117,7 @@ class FakeQuant(keras.layers.Layer):
         high: largest value of the range, at least 0.
         bits: of the integers, 2 to 16.
         requantizes: its input is on another grid already.
-        after_float: its input is computed in float.
+        apart: a converter may neither merge it with another one before it nor compute what is before it on integers.
     """
 
     def __init__(
@@ -129,11 +127,11 @@ class FakeQuant(keras.layers.Layer):
         bits: int = 8,
         *,
         requantizes: bool = False,
-        after_float: bool = False,
+        apart: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.requantizes, self.after_float = requantizes, after_float
+        self.requantizes, self.apart = requantizes, apart
         self.initial_low, self.initial_high, self.bits = float(low), float(high), bits
         self.supports_masking = True
 
@@ -150,7 +148,7 @@ class FakeQuant(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Round `inputs` (any shape, float32)."""
-        if _MERGING.get() and self.bits > NARROW_BITS and (self.requantizes or self.after_float):
+        if _MERGING.get() and self.apart:
             inputs = kept_apart(inputs)
         elif _MERGING.get() and self.requantizes:
             return inputs
@@ -177,7 +175,7 @@ class FakeQuant(keras.layers.Layer):
             "high": high,
             "bits": self.bits,
             "requantizes": self.requantizes,
-            "after_float": self.after_float,
+            "apart": self.apart,
         }
 
 
