@@ -131,6 +131,8 @@ def _group(graph: Graph, roles: Mapping[Node, Role], left_float: Mapping[str, st
             known = {fixed.get(value) for value in inputs}
             if len(known) == 1 and inputs[0] in fixed:
                 fixed[node.output] = fixed[inputs[0]]
+                for value in inputs:
+                    groups.join(value, node.output)
                 continue
             for value in inputs:
                 if value in fixed:
