@@ -42,16 +42,17 @@ def _dequantized(producers: Mapping[str, NodeProto], tensor: str) -> NodeProto |
     return node if node is not None and node.op_type == "DequantizeLinear" else None
 
 
-def widen_activations(graph: OnnxGraph, layers: Collection[str]) -> None:
+def widen_activations(graph: OnnxGraph, wide: Collection[str], layers: Collection[str]) -> None:
     """Make the activations of some layers int16 around 0, with the scale that they have as integers of 8 bits.
 
     Args:
         graph: as tf2onnx gives it, with the names of layers in those of its nodes.
-        layers: names of `FakeQuant` layers of 16 bits.
+        wide: names of `FakeQuant` layers of 16 bits.
+        layers: names of all layers.
     """
-    zero = graph.add_constant("zero_int16", np.zeros((), np.int16)) if layers else ""
+    zero = graph.add_constant("zero_int16", np.zeros((), np.int16)) if wide else ""
     for node in graph.nodes:
-        if node.op_type in {"QuantizeLinear", "DequantizeLinear"} and layer_of_scope(node.name, layers):
+        if node.op_type in {"QuantizeLinear", "DequantizeLinear"} and layer_of_scope(node.name, layers) in wide:
             node.input[2] = zero
 
 

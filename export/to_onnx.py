@@ -164,7 +164,7 @@ def _lower(
             "TFLite, or quantize with static_wi8_ai8."
         )
     graph = OnnxGraph(proto)
-    onnx_integers.widen_activations(graph, wide)
+    onnx_integers.widen_activations(graph, wide, layers)
     sizes = lowering.sizes_of(graph)
     lowering.drop_reshapes(graph, sizes)
     lowering.fuse_dense(graph, sizes)
