@@ -52,7 +52,10 @@ def widen_activations(graph: OnnxGraph, wide: Collection[str], layers: Collectio
     """
     zero = graph.add_constant("zero_int16", np.zeros((), np.int16)) if wide else ""
     for node in graph.nodes:
-        if node.op_type in {"QuantizeLinear", "DequantizeLinear"} and layer_of_scope(node.name, layers) in wide:
+        if (
+            node.op_type in {"QuantizeLinear", "DequantizeLinear"}
+            and layer_of_scope(node.name, layers) in wide
+        ):
             node.input[2] = zero
 
 

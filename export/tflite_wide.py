@@ -48,6 +48,7 @@ VERSIONS = {
     "STRIDED_SLICE": 1,
     "SUB": 5,
     "TANH": 3,
+    "TILE": 3,
     "TRANSPOSE": 5,
     "TRANSPOSE_CONV": 3,
     "UNPACK": 4,

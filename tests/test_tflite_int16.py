@@ -125,19 +125,29 @@ def test_the_largest_sum_is_that_of_the_worst_input():
 
 
 def test_an_operator_without_an_int16_kernel_computes_in_float():
-    inputs = keras.Input((8, 8, 3))
-    x = layers.UpSampling2D()(layers.Conv2D(4, 3, name="first")(inputs))
-    made = quantized(keras.Model(inputs, layers.Conv2D(2, 3, name="second")(x)))
+    made = quantized(MODELS["tokens"]())
     given = examples(made, count=4, seed=3)
 
     content = to_tflite(made)
 
-    tiled = [tensors for kind, _, tensors in operators(opened(content)) if kind == "TILE"]
-    assert tiled
-    assert {TYPES[tensors[0].type] for tensors in tiled} == {"FLOAT32"}
-    expected = keras_outputs(made, given)["second"]
-    step = made.layers[-1].grid()[0]
-    assert np.max(np.abs(TfliteTrial(content).run(given)["second"] - expected)) <= 2.01 * step
+    chosen = [tensors for kind, _, tensors in operators(opened(content)) if kind == "SELECT_V2"]
+    assert [[TYPES[tensor.type] for tensor in tensors] for tensors in chosen] == [["BOOL", *["FLOAT32"] * 3]]
+    for name, expected in keras_outputs(made, given).items():
+        assert (
+            np.max(np.abs(TfliteTrial(content).run(given)[name] - expected))
+            <= 2.01 * made.layers[-1].grid()[0]
+        )
+
+
+def test_upsampling_stays_on_integers():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.UpSampling2D()(layers.Conv2D(4, 3, name="first")(inputs))
+    made = quantized(keras.Model(inputs, layers.Conv2D(2, 3, name="second")(x)))
+
+    kinds = [kind for kind, _, _ in operators(opened(to_tflite(made)))]
+
+    assert "TILE" in kinds
+    assert (kinds.count("QUANTIZE"), kinds.count("DEQUANTIZE")) == (1, 1)
 
 
 def test_a_layer_that_is_float_in_keras_is_float_in_the_file():
