@@ -4,7 +4,8 @@
 # make peers   the bundled nets through other quantizers, each in an environment of its own under build/peers (6 GB),
 #              written to docs/peers.md (an hour)
 # make full-set | qat | words | speed | weight-only | aa | export-cost | calibration-cost | observer-effect |
-#      method-effect | train-demo | train-words     the measurements under benchmarks/, written to benchmarks/results; each exits 1
+#      method-effect | activation-bits | train-demo | train-words
+#              the measurements under benchmarks/, written to benchmarks/results; each exits 1
 #              where one of its bars is missed. make measure runs all but the last two.
 # make install only the installation;  make wheel  a wheel in dist/;  make clean  remove what make made
 #
@@ -32,7 +33,7 @@ LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
 .PHONY: help demo test install lint wheel clean zoo measure full-set qat words speed weight-only aa export-cost \
-	calibration-cost observer-effect method-effect bit-budget train-demo train-words peers
+	calibration-cost observer-effect method-effect bit-budget activation-bits train-demo train-words peers
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -54,7 +55,7 @@ zoo: install
 	$(BIN)/python -m slimedge.benchmarks.zoo
 
 measure: full-set qat words speed weight-only aa export-cost calibration-cost observer-effect method-effect \
-	bit-budget
+	bit-budget activation-bits
 
 full-set: install
 	$(BIN)/python -m slimedge.benchmarks.full_set
@@ -87,6 +88,9 @@ method-effect: install
 
 bit-budget: install
 	$(BIN)/python -m slimedge.benchmarks.bit_budget
+
+activation-bits: install
+	$(BIN)/python -m slimedge.benchmarks.activation_bits
 
 observer-effect: install
 	$(BIN)/python -m slimedge.benchmarks.observer_effect

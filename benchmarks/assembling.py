@@ -17,7 +17,7 @@ from slimedge.benchmarks.judging import judge
 from slimedge.benchmarks.predicting import Predictions
 from slimedge.benchmarks.weighing import Weight
 from slimedge.comparison import Comparison, LayerSqnr, Variant
-from slimedge.integers import kernel_bits, saturates
+from slimedge.integers import WIDE_ACTIVATIONS, kernel_bits, saturates
 from slimedge.measurement import Environment
 
 _IN_KERAS = (
@@ -30,6 +30,16 @@ _SATURATES = (
     "change; export with "
     "--portable."
 )
+_WIDE = {
+    Format.ONNX: (
+        "Its activations have 16 bits, for which ONNX Runtime has no kernels on a CPU: it computes in float and rounds "
+        "in between."
+    ),
+    Format.TFLITE: (
+        "Its activations have 16 bits, for which LiteRT has plain kernels only on a CPU; they pay on accelerators and "
+        "microcontrollers that compute with 16-bit activations and 8-bit weights."
+    ),
+}
 _UNLABELLED = "The data has no labels: agreement and SQNR stand in for accuracy."
 
 
@@ -118,6 +128,10 @@ def _variant(entry: Entry, measured: Measured, against: NDArray[Any] | None) -> 
         for step in entry.artifact.lineage
     ):
         notes.append(_SATURATES)
+    if any(
+        str(step.settings.get("scheme", "")).endswith(WIDE_ACTIVATIONS) for step in entry.artifact.lineage
+    ):
+        notes += [note for kind, note in _WIDE.items() if kind is entry.artifact.format]
     if entry.artifact.format is Format.KERAS and any(
         step.name == "quantize" for step in entry.artifact.lineage
     ):

@@ -14,6 +14,7 @@ from slimedge.compress.kernels import snapped_bias
 from slimedge.compress.planning import Grid, Plan
 from slimedge.compress.rules import Role, role_of
 from slimedge.graph import Graph, Layer, Node, Value, with_arguments
+from slimedge.weight_rounding import NARROW_BITS
 
 
 def insert(plan: Plan, *, trainable: bool = True) -> Graph:
@@ -30,9 +31,7 @@ def insert(plan: Plan, *, trainable: bool = True) -> Graph:
     names = {*(node.name for node in graph.nodes), *graph.input_names}
     nodes: list[Node] = []
 
-    def rounding(
-        source: str, before: Value, after: Value, group: int, name: str, *, again: bool = False
-    ) -> Node:
+    def rounding(source: str, before: Value, after: Value, group: int, name: str, **how: bool) -> Node:
         from slimedge.fake_quant import FakeQuant
 
         grid = grids[group]
@@ -44,8 +43,8 @@ def insert(plan: Plan, *, trainable: bool = True) -> Graph:
             "low": grid.low,
             "high": grid.high,
             "bits": grid.bits,
-            "requantizes": again,
             "dtype": "float32",
+            **how,
         }
         layer = Layer(FakeQuant, config, _range_weights(grid))
         return Node(name, source, layer, (before,), {}, (after,))
@@ -61,7 +60,10 @@ def insert(plan: Plan, *, trainable: bool = True) -> Graph:
             moved[value] = Value(value.shape, value.dtype)
             group = placement.groups[node.output]
             name = f"{node.name}_requantize"
-            nodes.append(rounding(node.source, value, moved[value], group, name, again=True))
+            apart = _is_wide(grids[group]) or _is_wide(grids[placement.groups[value]])
+            nodes.append(
+                rounding(node.source, value, moved[value], group, name, requantizes=True, apart=apart)
+            )
         new = replace(node, layer=wrapped.get(node.layer, node.layer))
         if moved:
             new = _with_inputs(new, moved)
@@ -73,7 +75,8 @@ def insert(plan: Plan, *, trainable: bool = True) -> Graph:
         nodes.append(new)
         for value in rounded:
             group = placement.groups[value]
-            nodes.append(rounding(node.source, raw[value], value, group, f"{node.name}_fq"))
+            apart = _is_wide(grids[group]) and node not in placement.integers
+            nodes.append(rounding(node.source, raw[value], value, group, f"{node.name}_fq", apart=apart))
     renamed = {value: raw[value] for value in graph.inputs if value in raw}
     return replace(
         graph,
@@ -112,6 +115,10 @@ def _rounded_kernels(plan: Plan, *, trainable: bool) -> dict[Layer, Layer]:
         }
         wrapped[layer] = Layer(FakeQuantWeights, config, (("kernel_scale", kernel.scale), *weights.items()))
     return wrapped
+
+
+def _is_wide(grid: Grid) -> bool:
+    return grid.bits > NARROW_BITS
 
 
 def _range_weights(grid: Grid) -> tuple[tuple[str, NDArray[np.float32]], ...]:

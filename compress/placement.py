@@ -19,6 +19,7 @@ class Placement:
         requantized: (node, value) where an input must be moved to the range of the node's output.
         kernels: each layer whose weights are quantized, to its weights' kept axes.
         left_float: source layer to the reason why it stays float.
+        integers: the calls that compute on integers.
     """
 
     groups: Mapping[Value, int]
@@ -26,6 +27,7 @@ class Placement:
     requantized: tuple[tuple[Node, Value], ...]
     kernels: Mapping[Layer, Mapping[str, tuple[int, ...]]]
     left_float: Mapping[str, str]
+    integers: frozenset[Node]
 
 
 @dataclass(slots=True)
@@ -143,6 +145,8 @@ def _group(graph: Graph, roles: Mapping[Node, Role], left_float: Mapping[str, st
             known = {fixed.get(value) for value in inputs}
             if len(known) == 1 and inputs[0] in fixed:
                 fixed[node.output] = fixed[inputs[0]]
+                for value in inputs:
+                    groups.join(value, node.output)
                 continue
             for value in inputs:
                 if value in fixed:
@@ -161,6 +165,7 @@ def _group(graph: Graph, roles: Mapping[Node, Role], left_float: Mapping[str, st
             if role is Role.WEIGHTED
         },
         left_float=dict(left_float),
+        integers=frozenset(roles),
     )
 
 

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from slimedge.compress.kernels import bias_floor, kernel_scale, on_grid
 from slimedge.compress.placement import Placement
+from slimedge.compress.rules import WIDE_FIXED_RANGE
 from slimedge.errors import InputError
 from slimedge.graph import Graph, Layer
+from slimedge.weight_rounding import NARROW_BITS
 
 Ranges = Mapping[int, tuple[float, float]]
 # From here on a grid that ends at the largest weight is the best, or so near to it that nothing is gained.
@@ -24,7 +26,7 @@ class Bits:
 
     Attributes:
         weights: of kernels, 2 to 8.
-        activations: of activations.
+        activations: of activations, 8 or 16.
     """
 
     weights: int = 8
@@ -108,6 +110,7 @@ def planned(
     *,
     layer_bits: Mapping[Layer, int] | None = None,
     per_tensor: bool = False,
+    activation_bits: Mapping[int, int] | None = None,
 ) -> Plan:
     """Plan to round each weight to the nearest integer.
 
@@ -118,11 +121,16 @@ def planned(
         bits: of the integers.
         layer_bits: of the weights of single layers.
         per_tensor: whether all channels of a kernel have one scale.
+        activation_bits: of single groups, where they are others than those of `bits`.
 
     Raises:
         InputError: a range that holds no finite value.
     """
-    grids = {group: grid_of_range(low, high, bits.activations) for group, (low, high) in ranges.items()}
+    grids = {}
+    for group, ends in ranges.items():
+        width = (activation_bits or {}).get(group, bits.activations)
+        wide = width > NARROW_BITS and group in placement.fixed
+        grids[group] = grid_of_range(*(WIDE_FIXED_RANGE if wide else ends), width)
     plan = Plan(graph, placement, grids, {})
     scales = plan.input_scales()
     kernels = {}
@@ -144,7 +152,7 @@ def planned(
 
 
 def grid_of_range(low: float, high: float, bits: int) -> Grid:
-    """Give the grid that covers a range and holds 0 exactly.
+    """Give the grid that covers a range and holds 0 exactly; see `slimedge.fake_quant.aligned_range`.
 
     Raises:
         InputError: the range holds no finite value.
@@ -152,6 +160,8 @@ def grid_of_range(low: float, high: float, bits: int) -> Grid:
     Example:
         >>> grid_of_range(-1.0, 4.0, 8)
         Grid(low=-1.0, high=4.0, scale=0.0196078431372549, bits=8)
+        >>> grid_of_range(-1.0, 0.5, 16)
+        Grid(low=-1.0, high=0.999969482421875, scale=3.0517578125e-05, bits=16)
     """
     from slimedge.fake_quant import aligned_range
 

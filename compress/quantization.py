@@ -29,6 +29,7 @@ SCHEMES = Registry(
         "auto": "slimedge.compress.choosing:auto",
         "static_wi8_ai8": "slimedge.compress.static:static_wi8_ai8",
         "static_wi4_ai8": "slimedge.compress.static:static_wi4_ai8",
+        "static_wi8_ai16": "slimedge.compress.static:static_wi8_ai16",
         "dynamic_wi8_afp32": "slimedge.compress.weight_only:dynamic_wi8_afp32",
         "weight_only_wi8_afp32": "slimedge.compress.weight_only:weight_only_wi8_afp32",
         "weight_only_wi4_afp32": "slimedge.compress.weight_only:weight_only_wi4_afp32",
@@ -90,7 +91,8 @@ def quantize(
 
     `static_wi8_ai8`: BatchNorm is folded, every activation of an integer layer gets a fake-quant with a calibrated
     range, and every kernel one scale per output channel. `static_wi4_ai8`: the same with kernels of 4 bits, which need
-    a method such as `adaround`. `weight_only_wi8_afp32`: every large weight is rounded to 8 bits, with a scale per
+    a method such as `adaround`. `static_wi8_ai16`: that of 8 bits with activations of 16 bits around 0.
+    `weight_only_wi8_afp32`: every large weight is rounded to 8 bits, with a scale per
     channel, and computing stays in float. `dynamic_wi8_afp32`: the same weights, and the runtimes round activations as
     they run. `weight_only_wi4_afp32`: every large weight is rounded to 4 bits, with a scale per output channel or per
     block. `fp16`: every large weight is rounded to float16. `auto`: static for

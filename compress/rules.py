@@ -66,6 +66,8 @@ FUSES_RELU = frozenset(
 # scale 1/256 from 0 and scale 1/128 around 0: the TFLite specification's rows for these operators.
 UNIT_RANGE = (0.0, 255 / 256)
 FIXED_RANGES = {"softmax": UNIT_RANGE, "sigmoid": UNIT_RANGE, "tanh": (-1.0, 127 / 128)}
+# With 16 bits all three have the scale 1/32768 around 0.
+WIDE_FIXED_RANGE = (-1.0, 32767 / 32768)
 
 
 def activation_of(node: Node) -> str | None:

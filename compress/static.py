@@ -44,6 +44,7 @@ LEFT_WIDE = "float was chosen for its weights"
 STATIC = {
     "static_wi8_ai8": Bits(8),
     "static_wi4_ai8": Bits(4),
+    "static_wi8_ai16": Bits(activations=16),
 }
 
 
@@ -55,6 +56,11 @@ def static_wi8_ai8(model: keras.Model, data: Data, settings: Settings) -> keras.
 def static_wi4_ai8(model: keras.Model, data: Data, settings: Settings) -> keras.Model:
     """Quantize to int4 weights and int8 activations; see `quantize`."""
     return _static(model, data, settings, "static_wi4_ai8")
+
+
+def static_wi8_ai16(model: keras.Model, data: Data, settings: Settings) -> keras.Model:
+    """Quantize to int8 weights and int16 activations; see `quantize`."""
+    return _static(model, data, settings, "static_wi8_ai16")
 
 
 def _static(model: keras.Model, data: Data, settings: Settings, scheme: str) -> keras.Model:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from slimedge.errors import InputError
 from slimedge.registry import Registry
+from slimedge.weight_rounding import NARROW_BITS
 
 if TYPE_CHECKING:
     import keras
@@ -22,6 +23,9 @@ EXPORTERS = Registry(
     },
 )
 
+# Types of inputs and outputs, and the bits of the activations that have them.
+IO_TYPES = {"float32": None, "int8": 8, "int16": 16}
+
 # Of it only the weights are rounded in Keras; the rest is done to the converted file.
 DYNAMIC = "dynamic_wi8_afp32"
 
@@ -31,7 +35,7 @@ class Settings:
     """How a file is made; a format takes of it what it has.
 
     Attributes:
-        io: `float32`, or `int8` for integer inputs and outputs of a statically quantized model.
+        io: `float32`, or `int8` or `int16` for integer inputs and outputs of a statically quantized model.
         batch: size of the first axis, where the format fixes it.
         integers: types of activations and kernels, one of `slimedge.integers.INTEGERS`.
         metadata: JSON values to keep in the file.
@@ -48,17 +52,30 @@ class Settings:
 
 
 def check_io(model: keras.Model, io: str) -> None:
-    """Refuse integer inputs and outputs of a model that computes in float.
+    """Refuse integer inputs and outputs of a model that has none of that width.
 
     Raises:
         InputError: naming what it is.
     """
     from slimedge.export.tracing import quantized_layers
 
-    if io == "int8" and not quantized_layers(model):
+    bits = IO_TYPES[io]
+    if bits is None:
+        return
+    if not quantized_layers(model):
+        scheme = "static_wi8_ai8" if io == "int8" else "static_wi8_ai16"
         raise InputError(
-            f"model '{model.name}' computes in float, so it has no int8 inputs; quantize it with the scheme "
-            "static_wi8_ai8 first, or use float32."
+            f"model '{model.name}' computes in float, so it has no {io} inputs; quantize it with the scheme {scheme} "
+            "first, or use float32."
+        )
+    wide = {
+        layer.bits > NARROW_BITS for layer in model._flatten_layers() if type(layer).__name__ == "FakeQuant"
+    }
+    if wide and (bits > NARROW_BITS) not in wide:
+        held, other = (16, "int16") if io == "int8" else (8, "int8")
+        raise InputError(
+            f"the activations of model '{model.name}' have {held} bits, so it has no {io} inputs; use {other} or "
+            "float32."
         )
 
 

@@ -14,16 +14,14 @@ from slimedge import notes
 from slimedge.artifact import Artifact, Format, Step
 from slimedge.artifact_file import read_artifact
 from slimedge.errors import InputError
-from slimedge.export.exporters import DYNAMIC, EXPORTERS
+from slimedge.export.exporters import DYNAMIC, EXPORTERS, IO_TYPES
 from slimedge.files import atomic_path, scratch_folder
-from slimedge.integers import INTEGERS, integers_for, isa_here, kernel_bits
+from slimedge.integers import INTEGERS, WIDE_ACTIVATIONS, integers_for, isa_here, kernel_bits
 from slimedge.isolation import DEFAULT_TIME_LIMIT_S, run_isolated
 from slimedge.lineage import lineage_of, quantization_of
 
 if TYPE_CHECKING:
     import keras
-
-IO_TYPES = ("float32", "int8")
 
 
 def export_model(
@@ -51,7 +49,7 @@ def export_model(
         to: formats, `onnx` and `tflite`.
         folder: where the files are written; made where it is missing.
         name: of the files, without ending; None for the model file's or the model's own.
-        io: `float32`, or `int8` for integer inputs and outputs of a quantized model.
+        io: `float32`, or `int8` or `int16` for integer inputs and outputs of a quantized model.
         batch: fixed batch of the TFLite file; ONNX takes any.
         integers: types of a quantized ONNX file's activations and kernels, one of
             `slimedge.integers.INTEGERS`; None for those that were measured to be the fastest when the model was
@@ -74,7 +72,7 @@ def export_model(
     formats = [to] if isinstance(to, str) else list(to)
     for item in formats:
         EXPORTERS.check(item)
-    _check_option("io", io, IO_TYPES)
+    _check_option("io", io, tuple(IO_TYPES))
     isa = isa_here()
     if integers is not None:
         _check_option("integers", integers, INTEGERS)
@@ -122,8 +120,10 @@ def export_model(
 
 
 def _computes_on_integers(lineage: Sequence[Step]) -> bool:
+    """Whether ONNX Runtime does, on a CPU."""
     scheme = str((quantization_of(lineage) or {}).get("scheme", ""))
-    return scheme.startswith("static_") or scheme == DYNAMIC
+    static = scheme.startswith("static_") and not scheme.endswith(WIDE_ACTIVATIONS)
+    return static or scheme == DYNAMIC
 
 
 def _check_option(option: str, given: str, allowed: Sequence[str]) -> None:

@@ -53,6 +53,10 @@ class OnnxGraph:
                 found.setdefault(tensor, []).append(node)
         return found
 
+    def rounds_to_bytes(self, node: NodeProto) -> bool:
+        """Tell whether a QuantizeLinear or DequantizeLinear has a type that runtimes compute with: of 8 bits."""
+        return self.constants[node.input[2]].dtype.itemsize == 1
+
     def add_constant(self, name: str, value: NDArray[Any]) -> str:
         """Add a constant under a free name, and give that name."""
         while name in self.constants:

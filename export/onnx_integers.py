@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 from onnx import NodeProto, helper
 
 from slimedge.export.onnx_graph import MOVES, OnnxGraph
+from slimedge.export.onnx_naming import layer_of_scope
 
 
 def quantize_biases(graph: OnnxGraph) -> None:
@@ -39,6 +40,23 @@ def _dequantized(producers: Mapping[str, NodeProto], tensor: str) -> NodeProto |
     while node is not None and node.op_type in MOVES | {"Pad"}:
         node = producers.get(node.input[0])
     return node if node is not None and node.op_type == "DequantizeLinear" else None
+
+
+def widen_activations(graph: OnnxGraph, wide: Collection[str], layers: Collection[str]) -> None:
+    """Make the activations of some layers int16 around 0, with the scale that they have as integers of 8 bits.
+
+    Args:
+        graph: as tf2onnx gives it, with the names of layers in those of its nodes.
+        wide: names of `FakeQuant` layers of 16 bits.
+        layers: names of all layers.
+    """
+    zero = graph.add_constant("zero_int16", np.zeros((), np.int16)) if wide else ""
+    for node in graph.nodes:
+        if (
+            node.op_type in {"QuantizeLinear", "DequantizeLinear"}
+            and layer_of_scope(node.name, layers) in wide
+        ):
+            node.input[2] = zero
 
 
 def signed_activations(graph: OnnxGraph) -> None:

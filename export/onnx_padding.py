@@ -46,6 +46,8 @@ def pad_integers(graph: OnnxGraph) -> None:
             source = producers.get(source.input[0])
         if source is None or source.op_type != "DequantizeLinear" or graph.constants[source.input[1]].ndim:
             continue
+        if not graph.rounds_to_bytes(source):
+            continue
         tensor, final = source.input[0], pad.output[0]
         place = next(index for index, other in enumerate(graph.nodes) if other is pad)
         made = []

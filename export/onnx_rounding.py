@@ -57,6 +57,8 @@ def integer_relus(graph: OnnxGraph) -> None:
         quantize = takers[0]
         if quantize.op_type != "QuantizeLinear" or graph.producer(node.input[0]) is None:
             continue
+        if not graph.rounds_to_bytes(quantize):
+            continue
         scale, zero = (graph.constants[name] for name in quantize.input[1:3])
         limits = np.iinfo(zero.dtype)
         name = quantize.output[0]

@@ -42,6 +42,9 @@ def as_convolutions(graph: OnnxGraph) -> None:
         kernel = graph.producer(node.input[1])
         if stride is None or kernel is None or kernel.op_type != "DequantizeLinear":
             continue
+        takers = graph.consumers().get(node.output[0], [])
+        if any(taker.op_type == "QuantizeLinear" and not graph.rounds_to_bytes(taker) for taker in takers):
+            continue
         if kernel.input[0] in graph.constants and graph.constants[kernel.input[0]].ndim == 4:
             _turn(graph, node, kernel, stride)
     graph.remove_unused()

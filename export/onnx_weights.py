@@ -13,7 +13,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from slimedge.errors import ConversionError
 from slimedge.export.onnx_graph import OnnxGraph, attribute
-from slimedge.export.onnx_opset import has_int4
+from slimedge.export.onnx_opset import has_all_widths
 from slimedge.export.weight_grid import Grid, Rounding, is_weight
 from slimedge.weight_rounding import in_blocks
 
@@ -47,7 +47,7 @@ def store_weights(graph: OnnxGraph, rounding: Rounding) -> dict[str, int]:
         if found is None:
             stored["float32"] += array.size if takers and is_weight(array) else 0
             continue
-        values = _values(found, int4=rounding.bits == 4 and has_int4(graph.model))
+        values = _values(found, int4=rounding.bits == 4 and has_all_widths(graph.model))
         stored[values.dtype.name] += values.size
         del graph.constants[name]
         small = graph.add_constant(f"{name}_{values.dtype.name}", values)

@@ -14,6 +14,22 @@ def codes_of(model: Any) -> list[int]:
     return [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
 
 
+def kind_of(model: Any, operator: Any, schema: Any) -> str:
+    """Give the name of an operator's kind, as `BuiltinOperator` has it."""
+    code = codes_of(model)[operator.opcodeIndex]
+    return next(str(name) for name, value in vars(schema.BuiltinOperator).items() if value == code)
+
+
+def is_constant(model: Any, tensor: Any) -> bool:
+    """Tell whether the file holds a tensor's numbers."""
+    return model.buffers[tensor.buffer].data is not None
+
+
+def grid_of(tensor: Any) -> tuple[float, int]:
+    """Give scale and zero point of a tensor that has one of each."""
+    return float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
+
+
 def opcode_of(model: Any, kind: int, version: int, schema: Any) -> int:
     """Give the index of an operator kind among a model's codes; it is added where it is missing.
 

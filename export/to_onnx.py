@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +13,7 @@ from slimedge.errors import CheckError, ConversionError, InputError
 from slimedge.export.exporters import DYNAMIC, Settings, check_io, with_storage
 from slimedge.export.recurrent import Joint, without_recurrences
 from slimedge.export.tensorflow_graph import inlined, without_erfc
-from slimedge.export.tracing import Traced, Weight, trace
+from slimedge.export.tracing import Traced, Weight, trace, wide_activations
 from slimedge.export.trial import OnnxTrial
 from slimedge.export.weight_grid import Rounding, rounding_of
 from slimedge.keras_file import input_specs, output_specs
@@ -44,7 +44,7 @@ def to_onnx(
         model: built; a quantized one (with `FakeQuant` layers) becomes QDQ with int8 kernels, per-channel
             scales and int32 biases.
         integers: types of activations and kernels, one of `slimedge.integers.INTEGERS`.
-        io: `float32`, or `int8` for integer inputs and outputs of a statically quantized model.
+        io: `float32`, or `int8` or `int16` for integer inputs and outputs of a statically quantized model.
         scheme: how the model was quantized; None where it is float.
         block_size: how many weights share a scale; None for a scale for each channel.
         metadata: JSON values for the file's `slimedge` property.
@@ -83,6 +83,7 @@ def to_onnx(
         {given[spec.name]: spec.name for spec in input_specs(model)},
         {made[spec.name]: spec.name for spec in output_specs(model)},
         joints,
+        wide={layer.name for layer in wide_activations(model)},
         integers=integers,
         io=io,
         rounding=rounding_of(scheme, block_size),
@@ -140,6 +141,7 @@ def _lower(
     outputs: Mapping[str, str],
     joints: Sequence[Joint],
     *,
+    wide: Collection[str],
     integers: str,
     io: str,
     rounding: Rounding | None,
@@ -154,9 +156,15 @@ def _lower(
     from slimedge.export.onnx_weights import store_weights
 
     proto = _convert(traced)
-    if rounding is not None and rounding.bits == 4:
-        proto = onnx_opset.with_int4(proto)
+    if wide or (rounding is not None and rounding.bits == 4):
+        proto = onnx_opset.with_all_widths(proto)
+    if wide and not onnx_opset.has_all_widths(proto):
+        raise ConversionError(
+            "an operator of the model has no form in the first ONNX operator set with 16-bit activations; export to "
+            "TFLite, or quantize with static_wi8_ai8."
+        )
     graph = OnnxGraph(proto)
+    onnx_integers.widen_activations(graph, wide, layers)
     sizes = lowering.sizes_of(graph)
     lowering.drop_reshapes(graph, sizes)
     lowering.fuse_dense(graph, sizes)
@@ -186,7 +194,7 @@ def _lower(
     metadata["grids"] = _grids(graph, graph.inputs, "QuantizeLinear") | _grids(
         graph, graph.outputs, "DequantizeLinear"
     )
-    if io == "int8":
+    if io != "float32":
         onnx_integers.integer_io(graph)
     proto = graph.finish()
     proto.producer_name = "slimedge"

@@ -16,12 +16,14 @@ from slimedge.errors import ConversionError, InputError
 from slimedge.export.exporters import DYNAMIC, Settings, check_io, with_storage
 from slimedge.export.tensorflow_graph import with_dilations
 from slimedge.export.tflite_edit import codes_of, opcode_of
+from slimedge.export.tflite_int16 import widen
 from slimedge.export.tflite_scales import StandIn, put_back, stand_in
 from slimedge.export.tflite_weights import round_dynamically, store_weights
-from slimedge.export.tracing import Traced, Weight, quantized_layers, trace
+from slimedge.export.tracing import Traced, Weight, activation_grids, quantized_layers, trace
 from slimedge.export.trial import SIGNATURE, TfliteTrial
 from slimedge.export.weight_grid import Rounding, rounding_of
 from slimedge.keras_file import input_specs, output_specs
+from slimedge.weight_rounding import NARROW_BITS
 
 if TYPE_CHECKING:
     import keras
@@ -39,12 +41,12 @@ def to_tflite(
     """Convert a model with TFLite's built-in ops only.
 
     A quantized model is traced with its kernels on their grid, from which the converter finds the same per-channel
-    scales again (`slimedge.export.tflite_scales`), and its activation fake-quants become int8 tensors.
+    scales again (`slimedge.export.tflite_scales`), and its activation fake-quants become int8 or int16 tensors.
 
     Args:
         model: built.
         batch: fixed size of the first axis.
-        io: `float32`, or `int8` for integer inputs and outputs of a statically quantized model.
+        io: `float32`, or `int8` or `int16` for integer inputs and outputs of a statically quantized model.
         scheme: how the model was quantized; None where it is float.
         block_size: how many weights share a scale; None for a scale for each channel.
         metadata: JSON values for the file's `slimedge` metadata.
@@ -67,7 +69,7 @@ def to_tflite(
         stand_ins.append(made)
         return made.value
 
-    traced = trace(model, batch=batch, stand_for=stand_for, requantizing=False)
+    traced = trace(model, batch=batch, stand_for=stand_for, merging=True)
     with_dilations(traced.definition)
     inputs = [spec.name for spec in input_specs(model)]
     outputs = list(traced.outputs)
@@ -79,9 +81,10 @@ def to_tflite(
     content = finish(
         content,
         names,
-        integer_io=io == "int8",
+        integer_io=io != "float32",
         rounding=rounding_of(scheme, block_size),
         stand_ins=stand_ins,
+        grids=activation_grids(model),
         metadata=dict(metadata or {}),
     )
     return round_dynamically(content) if scheme == DYNAMIC else content
@@ -163,16 +166,18 @@ def finish(
     metadata: dict[str, Any],
     rounding: Rounding | None = None,
     stand_ins: Sequence[StandIn] = (),
+    grids: Collection[tuple[int, float, int]] = (),
 ) -> bytes:
     """Write names, signature and metadata into a converted file.
 
     Args:
         content: from the converter.
         names: of inputs, outputs and the layers in between.
-        integer_io: whether inputs and outputs become the int8 tensors behind them.
+        integer_io: whether inputs and outputs become the integer tensors behind them.
         metadata: JSON values.
         rounding: what weights were rounded to, which are kept like that; None for floats.
         stand_ins: kernels that the converter was given with some weights moved.
+        grids: bits, scale and signed zero point of the activations.
 
     Raises:
         ConversionError: the converter left an empty or truncated model, or lost a kernel.
@@ -190,6 +195,9 @@ def finish(
             "report the model, or export to ONNX."
         )
     put_back(model, stand_ins, schema)
+    wide = [scale for bits, scale, _ in grids if bits > NARROW_BITS]
+    if wide:
+        widen(model, schema, wide, {(scale, zero) for bits, scale, zero in grids if bits <= NARROW_BITS})
     _dequantize_strays(model, graph, schema)
     if integer_io and len(model.subgraphs) > 1:
         # Seen with LiteRT 2.3: such a file gives other answers from the second run on, in some processes.
@@ -235,7 +243,7 @@ def _dequantize_strays(model: Any, graph: Any, schema: Any) -> None:
             if codes[operator.opcodeIndex] in allowed or not is_float or index not in made:
                 continue
             tensor = graph.tensors[index]
-            if tensor.type != types.INT8:
+            if tensor.type not in {types.INT8, types.INT16}:
                 continue
             if index not in as_float:
                 copy = schema.TensorT()
@@ -244,7 +252,9 @@ def _dequantize_strays(model: Any, graph: Any, schema: Any) -> None:
                 graph.tensors.append(copy)
                 as_float[index] = len(graph.tensors) - 1
                 new = schema.OperatorT()
-                new.opcodeIndex = opcode_of(model, kinds.DEQUANTIZE, 2, schema)  # the first version with int8
+                new.opcodeIndex = opcode_of(
+                    model, kinds.DEQUANTIZE, 3, schema
+                )  # the first version with int16
                 new.inputs, new.outputs = [index], [as_float[index]]
                 operators.append(new)
             inputs[position] = as_float[index]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimedge.export.tensorflow_graph import with_constants
+from slimedge.weight_rounding import NARROW_BITS
 
 if TYPE_CHECKING:
     import keras
@@ -53,6 +54,8 @@ class Traced:
 
 def weights_of(model: keras.Model) -> dict[int, Weight]:
     """Give what each variable of a model becomes, by the variable's id."""
+    from slimedge.fake_quant import narrowed_range
+
     found = {}
     for layer in quantized_layers(model):
         integers = layer.integers()
@@ -60,6 +63,10 @@ def weights_of(model: keras.Model) -> dict[int, Weight]:
             if variable.name in integers:
                 value, scale = integers[variable.name]
                 found[id(variable)] = Weight(variable.path, value, scale)
+    for layer in wide_activations(model):
+        ends = narrowed_range(layer.grid()[0])
+        for variable, end in zip((layer.low, layer.high), ends, strict=True):
+            found[id(variable)] = Weight(variable.path, np.asarray(end, np.float32))
     for variable in model.variables:
         found.setdefault(id(variable), Weight(variable.path, np.asarray(variable)))
     return found
@@ -70,13 +77,29 @@ def quantized_layers(model: keras.Model) -> list[Any]:
     return [layer for layer in model._flatten_layers() if type(layer).__name__ == "FakeQuantWeights"]
 
 
+def wide_activations(model: keras.Model) -> list[Any]:
+    """Give the layers that round activations to more than 8 bits; they are traced as of 8 bits with the same scale."""
+    return [
+        layer
+        for layer in model._flatten_layers()
+        if type(layer).__name__ == "FakeQuant" and layer.bits > NARROW_BITS
+    ]
+
+
+def activation_grids(model: keras.Model) -> list[tuple[int, float, int]]:
+    """Give bits, scale and signed zero point of each activation that is rounded."""
+    layers = [layer for layer in model._flatten_layers() if type(layer).__name__ == "FakeQuant"]
+    grids = [(layer.bits, *layer.grid()) for layer in layers]
+    return [(bits, scale, zero - 2 ** (bits - 1)) for bits, scale, zero in grids]
+
+
 def trace(
     model: keras.Model,
     *,
     batch: int | None,
     leave_out: Callable[[Weight], bool] | None = None,
     stand_for: Callable[[Weight], NDArray[Any]] = Weight.dequantized,
-    requantizing: bool = True,
+    merging: bool = False,
 ) -> Traced:
     """Trace a model at inference.
 
@@ -85,7 +108,7 @@ def trace(
         batch: size of the first axis of every input, None for any.
         leave_out: which weights become placeholders; the others are constants in the graph.
         stand_for: the numbers that a constant weight has in the graph.
-        requantizing: see `slimedge.fake_quant.lowering`.
+        merging: see `slimedge.fake_quant.lowering`.
 
     Returns:
         The graph; its inputs have the model's names.
@@ -111,7 +134,7 @@ def trace(
             (variables[key], fed[key] if key in fed else tf.constant(stand_for(weight)))
             for key, weight in weights.items()
         ]
-        with keras.StatelessScope(mapping), lowering(requantizing=requantizing):
+        with keras.StatelessScope(mapping), lowering(merging=merging):
             structure = keras.tree.pack_sequence_as(input_structure(model), list(given))
             result = keras.tree.flatten(model(structure, training=False))
         return {

@@ -30,6 +30,9 @@ FLOAT_TOLERANCE = 1e-3
 # difference is small beside the signal, or (outputs near 0) it is one step.
 QUANTIZED_SQNR_DB = 30.0
 QUANTIZED_STEPS = 1.5
+# Steps of 16 bits are 48 dB smaller. LiteRT computes sigmoid, tanh and softmax of them from tables, and some products
+# with 15 bits.
+WIDE_SQNR_DB = 50.0
 # A file whose runtime rounds activations as they come differs from Keras, which does not, by that rounding.
 DYNAMIC_SQNR_DB = 15.0
 
@@ -90,13 +93,14 @@ def _difference(exact: NDArray[np.float64], other: NDArray[np.float64]) -> NDArr
     return np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
 
 
-def is_close(measured: Fidelity, *, quantized: bool, dynamic: bool = False) -> bool:
+def is_close(measured: Fidelity, *, quantized: bool, dynamic: bool = False, wide: bool = False) -> bool:
     """Whether a file is as close as its kind can be; NaN is not.
 
     Args:
         measured: of the file.
         quantized: its activations are rounded to grids that Keras has as well.
         dynamic: its activations are rounded to grids that only its runtime has.
+        wide: all of its activations have 16 bits.
     """
     if not np.isfinite(measured.max_error):
         return False
@@ -106,7 +110,7 @@ def is_close(measured: Fidelity, *, quantized: bool, dynamic: bool = False) -> b
         return measured.max_error <= FLOAT_TOLERANCE
     if measured.max_steps is not None and measured.max_steps <= QUANTIZED_STEPS:
         return True
-    return measured.sqnr_db >= QUANTIZED_SQNR_DB
+    return measured.sqnr_db >= (WIDE_SQNR_DB if wide else QUANTIZED_SQNR_DB)
 
 
 def output_steps(model: keras.Model) -> dict[str, float]:
@@ -126,6 +130,7 @@ def first_difference(
     *,
     quantized: bool,
     dynamic: bool = False,
+    wide: bool = False,
 ) -> str | None:
     """Name the first Keras layer from which on the tensors differ between the model and the file.
 
@@ -135,6 +140,7 @@ def first_difference(
         inside: gives the file's tensors of those layers that it has, by layer name.
         quantized: which tolerance counts; see `is_close`.
         dynamic: likewise.
+        wide: likewise.
 
     Returns:
         The layer's name, or None where the last layer that both have is close.
@@ -157,7 +163,7 @@ def first_difference(
             other = other.reshape(reference.shape)
         measured = fidelity({name: reference}, {name: other})
         # Where they meet again, what differed before was folded into a neighbour.
-        close = is_close(measured, quantized=quantized, dynamic=dynamic)
+        close = is_close(measured, quantized=quantized, dynamic=dynamic, wide=wide)
         parting = None if close else parting or str(name)
     return parting
 

@@ -22,6 +22,7 @@ from slimedge.export.verify import (
     output_steps,
 )
 from slimedge.lineage import lineage_of, quantization_of
+from slimedge.weight_rounding import NARROW_BITS
 
 if TYPE_CHECKING:
     import keras
@@ -48,7 +49,7 @@ def convert(
         to: a name in `slimedge.export.exporters.EXPORTERS`.
         out: path of the new file, which is written when every check has passed.
         name: of the file, for messages.
-        io: `float32` or `int8`.
+        io: `float32`, `int8` or `int16`.
         batch: fixed batch of a TFLite file.
         integers: types of an ONNX file's activations and kernels.
         trust: whether an `.h5` may be loaded.
@@ -76,7 +77,7 @@ def convert(
             given = {name: arrays[name] for name in arrays.files}
     inputs = example_inputs(network, given)
     expected = keras_outputs(network, inputs)
-    quantized = any(type(layer).__name__ == "FakeQuant" for layer in network._flatten_layers())
+    bits = {layer.bits for layer in network._flatten_layers() if type(layer).__name__ == "FakeQuant"}
     quantization = quantization_of(lineage_of(network)) or {}
     scheme = quantization.get("scheme")
     settings = Settings(
@@ -89,7 +90,11 @@ def convert(
     )
     content, trial = EXPORTERS[to](network, settings)
     measured = fidelity(expected, trial.run(inputs), output_steps(network))
-    kind = {"quantized": quantized, "dynamic": scheme == DYNAMIC}
+    kind = {
+        "quantized": bool(bits),
+        "dynamic": scheme == DYNAMIC,
+        "wide": bool(bits) and min(bits) > NARROW_BITS,
+    }
     if not is_close(measured, **kind):
         raise _parting(network, inputs, trial, measured, kind, name)
     Path(out).write_bytes(content)

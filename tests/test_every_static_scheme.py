@@ -33,6 +33,11 @@ NAMES = (
     "grouped_and_dilated",
     "transposed",
     "arithmetic",
+    "fused_activations",
+    "hard_swish_and_excite",
+    "activations_that_stay_float",
+    "recurrent",
+    "tokens",
 )
 SCHEMES = [name for name in STATIC if name != "static_wi8_ai8"]
 
@@ -57,9 +62,16 @@ def test_layers_have_the_bits_of_the_scheme(made):
     assert lineage_of(quantized)[-1].settings["scheme"] == scheme
 
 
+def test_activations_of_more_than_8_bits_lie_around_zero(made):
+    _, _, quantized = made
+    wide = [layer for layer in quantized._flatten_layers() if isinstance(layer, FakeQuant) and layer.bits > 8]
+
+    assert {layer.grid()[1] for layer in wide} <= {2**15}
+
+
 @pytest.mark.parametrize("exporter", EXPORTERS)
 def test_a_file_computes_what_the_quantized_graph_computes(made, exporter):
-    _, _, quantized = made
+    scheme, _, quantized = made
     inputs = examples(quantized, count=16, seed=2)
     settings = Settings(io="float32", batch=1, integers=integers_for(isa_here()), metadata={"lineage": []})
 
@@ -68,14 +80,14 @@ def test_a_file_computes_what_the_quantized_graph_computes(made, exporter):
     assert content
     got = trial.run(inputs)
     measured = fidelity(keras_outputs(quantized, inputs), got, output_steps(quantized))
-    assert is_close(measured, quantized=True), measured
+    assert is_close(measured, quantized=True, wide=STATIC[scheme].activations == 16), measured
 
 
 def test_the_quantized_graph_is_near_the_float_model(made):
-    _, network, quantized = made
+    scheme, network, quantized = made
     inputs = examples(network, count=16, seed=2)
     exact, other = keras_outputs(network, inputs), keras_outputs(quantized, inputs)
     signal = sum(float(np.sum(np.square(array))) for array in exact.values())
     noise = sum(float(np.sum(np.square(array - other[name]))) for name, array in exact.items())
 
-    assert 10 * np.log10(signal / noise) >= 8
+    assert 10 * np.log10(signal / noise) >= (8 if STATIC[scheme].weights == 4 else 30)

@@ -11,7 +11,14 @@ import tensorflow as tf
 from keras import layers
 from numpy.typing import NDArray
 
-from slimedge.fake_quant import FakeQuant, FakeQuantWeights, affine_grid, lowering
+from slimedge.fake_quant import (
+    FakeQuant,
+    FakeQuantWeights,
+    affine_grid,
+    aligned_range,
+    lowering,
+    narrowed_range,
+)
 
 RANGES = [
     (-1.0, 1.0),
@@ -146,7 +153,7 @@ def test_lowering_takes_the_weights_as_they_are() -> None:
 def test_lowering_leaves_out_a_second_rounding_only_where_it_is_asked_to() -> None:
     first, again = FakeQuant(*aligned(-1, 1)), FakeQuant(*aligned(-1, 1), requantizes=True)
     x = np.full((1, 2), 0.1234, np.float32)
-    with lowering(requantizing=False):
+    with lowering(merging=True):
         np.testing.assert_array_equal(again(x), x)
         assert not np.array_equal(first(x), x)
     with lowering():
@@ -154,10 +161,54 @@ def test_lowering_leaves_out_a_second_rounding_only_where_it_is_asked_to() -> No
     np.testing.assert_array_equal(again(x), first(x))
 
 
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 3.0), (0.0, 2.5), (-4.0, 0.0), (-0.3, 0.3), (0.0, 0.0)])
+def test_a_grid_of_16_bits_is_the_finest_one_around_0_that_covers_its_range(low: float, high: float) -> None:
+    start, end, scale = aligned_range(low, high, 16)
+
+    assert (start, end) == (-32768 * scale, 32767 * scale)
+    assert start <= low * (1 - 1e-6) <= high * (1 - 1e-6) <= end
+    assert affine_grid(start, end, 16)[1] == 32768
+    if low or high:
+        assert -0.9999 * 32768 * scale > low or 0.9999 * 32767 * scale < high
+
+
+def test_a_fake_quant_of_16_bits_rounds_to_its_grid() -> None:
+    low, high, scale = aligned_range(-1.5, 0.9, 16)
+    x = np.random.default_rng(0).uniform(-1.8, 1.8, 5000).astype(np.float32)
+
+    got = np.asarray(FakeQuant(low, high, 16)(x))
+
+    wanted = np.clip(np.rint(x / scale), -32768, 32767) * scale
+    ties = np.abs(np.abs(x / scale - np.floor(x / scale)) - 0.5) < 0.02
+    np.testing.assert_allclose(got[~ties], wanted[~ties], atol=0.02 * scale)
+    assert np.asarray(FakeQuant(low, high, 16)(np.zeros(1, np.float32)))[0] == 0
+
+
+def test_lowering_traces_16_bits_as_8_bits_of_the_same_scale() -> None:
+    scale = 1 / 32768
+    x = np.float32([-128.6, -3.4, 0, 5.6, 300]) * np.float32(scale)
+
+    with lowering():
+        got = np.asarray(FakeQuant(*narrowed_range(scale), 16)(x))
+
+    np.testing.assert_allclose(got, np.float32([-128, -3, 0, 6, 127]) * scale, rtol=1e-6)
+
+
+def test_merging_keeps_a_rounding_apart_that_asks_for_it() -> None:
+    scale = 1 / 32768
+    x = np.float32([1.3, 2.6]) * np.float32(scale)
+    for requantizes in (False, True):
+        layer = FakeQuant(*narrowed_range(scale), 16, requantizes=requantizes, apart=True)
+        with lowering(merging=True):
+            graph = tf.function(layer).get_concrete_function(tf.TensorSpec((2,), tf.float32)).graph
+            np.testing.assert_allclose(layer(x), np.float32([1, 3]) * scale, rtol=1e-6)
+        assert [op.type for op in graph.get_operations() if op.type == "Cast"] == ["Cast", "Cast"]
+
+
 def test_lowering_ends_where_an_error_ends_it() -> None:
     layer, x = wrapped(), np.ones((1, 4), np.float32)
     before = np.asarray(layer(x))
-    with pytest.raises(RuntimeError), lowering(requantizing=False):
+    with pytest.raises(RuntimeError), lowering(merging=True):
         raise RuntimeError
     np.testing.assert_array_equal(layer(x), before)
 

@@ -414,6 +414,37 @@ def method_effect(found):
     )
 
 
+def activation_bits(found):
+    runs = found["runs"]
+    nets = list(dict.fromkeys(run["model"] for run in runs))
+    kinds = {"keras": "Keras graph", "onnx": "ONNX", "tflite": "TFLite"}
+
+    def row(what, scheme, value):
+        chosen = {run["model"]: run for run in runs if run["scheme"] == scheme}
+        return (f"{what}, `{scheme}`", *(value(chosen[name]) for name in nets))
+
+    def agreement(run):
+        return percent(min(run["agreement"].values()))
+
+    schemes = list(dict.fromkeys(run["scheme"] for run in runs))
+    return table(
+        f"bits of activations, {found['calibration_examples']} calibration images, {runs[0]['examples']:,} test images "
+        "([activation_bits.json](benchmarks/results/activation_bits.json))",
+        [NETS[name] for name in nets],
+        (
+            "accuracy, float",
+            *(percent(next(r for r in runs if r["model"] == name)["float_accuracy"]) for name in nets),
+        ),
+        *(
+            row(f"accuracy, {name}", scheme, lambda run, kind=kind: percent(run["accuracy"][kind]))
+            for kind, name in kinds.items()
+            for scheme in schemes
+        ),
+        *(row("SQNR against float", scheme, lambda run: f"{run['sqnr_db']:.1f} dB") for scheme in schemes),
+        *(row("same class, the lowest of the three pairs", scheme, agreement) for scheme in schemes),
+    )
+
+
 def named(methods):
     return ", ".join(f"`{method}`" for method in methods) or "no method"
 
@@ -475,6 +506,7 @@ TABLES = {
         calibration_cost,
         observer_effect,
         method_effect,
+        activation_bits,
         train_demo,
         train_words,
         aa,

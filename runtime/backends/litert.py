@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from slimedge.artifact import Artifact
     from slimedge.runtime.protocols import Session
 
-INTEGER_TYPES = {"INT4", "INT8", "UINT8", "INT16", "INT32"}
+INTEGER_TYPES = {"INT4", "INT8", "UINT8", "INT16", "INT32", "INT64"}
 BORDER_OPS = {"QUANTIZE", "DEQUANTIZE"}
 HEAVY_OPS = {
     "BATCH_MATMUL",
@@ -151,9 +151,9 @@ def count_ops(content: bytes) -> Dict[str, Any]:
     """Count the ops of a file's main graph, which LiteRT runs as they stand.
 
     An op counts as integer where every tensor of data that it takes and gives is a quantized integer: 4, 8 or 16 bits,
-    or 32 for a bias. Integers without a scale (shapes, axes, indices) are not data. QUANTIZE and DEQUANTIZE do not
-    count. An op with integer weights and float activations is not integer here, though LiteRT may quantize those on
-    the fly.
+    or 32 or 64 for a bias. Integers without a scale (shapes, axes, indices) are not data. QUANTIZE and DEQUANTIZE do
+    not count. An op with integer weights and float activations is not integer here, though LiteRT may quantize those
+    on the fly.
     """
     from ai_edge_litert import schema_py_generated as schema
 

@@ -18,29 +18,36 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
-from slimedge.weight_rounding import largest_integer
+from slimedge.weight_rounding import NARROW_BITS, largest_integer
 
 _LOWERING: ContextVar[bool] = ContextVar("slimedge_lowering", default=False)
-_REQUANTIZING: ContextVar[bool] = ContextVar("slimedge_requantizing", default=True)
+_MERGING: ContextVar[bool] = ContextVar("slimedge_merging", default=False)
 
 
 @contextmanager
-def lowering(*, requantizing: bool = True) -> Iterator[None]:
+def lowering(*, merging: bool = False) -> Iterator[None]:
     """Make `FakeQuantWeights` call its layer with the weights as they are.
 
     An exporter that feeds weights already on their grid (or integers with a DequantizeLinear) traces
-    the model in here, so that the rounding is not in the graph a second time.
+    the model in here, so that the rounding is not in the graph a second time. A `FakeQuant` of more than 8 bits is
+    traced as one of 8 bits, the most that the converters know; its range has to be `narrowed_range`.
 
     Args:
-        requantizing: whether a `FakeQuant` that moves a tensor from one grid to another is in the graph; the TFLite
-            converter merges two in a row, and puts the second one back where its operators need it.
+        merging: for the TFLite converter, which merges two `FakeQuant` in a row and computes on integers between any
+            two. One that moves a tensor from one grid to another is left out, and put back by the converter where its
+            operators need it; one that says so is kept apart from what is before it (`kept_apart`).
     """
-    tokens = _LOWERING.set(True), _REQUANTIZING.set(requantizing)
+    tokens = _LOWERING.set(True), _MERGING.set(merging)
     try:
         yield
     finally:
         _LOWERING.reset(tokens[0])
-        _REQUANTIZING.reset(tokens[1])
+        _MERGING.reset(tokens[1])
+
+
+def kept_apart(tensor: Any) -> Any:
+    """Give the same float32 numbers by way of float64, which no converter computes on integers or merges."""
+    return tf.cast(tf.cast(tensor, tf.float64), tf.float32)
 
 
 def affine_grid(low: float, high: float, bits: int = 8) -> tuple[float, int]:
@@ -68,14 +75,34 @@ def affine_grid(low: float, high: float, bits: int = 8) -> tuple[float, int]:
 
 
 def aligned_range(low: float, high: float, bits: int = 8) -> tuple[float, float, float]:
-    """Give low, high and scale of the grid that `affine_grid` finds, so that both ends are points of it.
+    """Give low, high and scale of the grid that covers a range, so that 0 and both ends are points of it.
+
+    Up to 8 bits it is that of `affine_grid`. One of more bits lies around 0, from -2^(bits - 1) · scale to
+    (2^(bits - 1) - 1) · scale, so that its signed zero point is 0, as the runtimes' int16 tensors have it.
 
     Example:
         >>> aligned_range(-32.125, 31.625)
         (-32.0, 31.75, 0.25)
+        >>> aligned_range(0.0, 32767.0, 16)
+        (-32768.0, 32767.0, 1.0)
     """
-    scale, zero_point = affine_grid(low, high, bits)
-    return -zero_point * scale, (2**bits - 1 - zero_point) * scale, scale
+    if bits <= NARROW_BITS:
+        scale, zero_point = affine_grid(low, high, bits)
+        return -zero_point * scale, (2**bits - 1 - zero_point) * scale, scale
+    limit = largest_integer(bits)
+    scale = float(np.float32(max(-low / (limit + 1), high / limit, 0.0))) or 1.0
+    return -(limit + 1) * scale, limit * scale, scale
+
+
+def narrowed_range(scale: float) -> tuple[float, float]:
+    """Give the range of 8 bits around 0 with the scale of a wider grid.
+
+    Example:
+        >>> narrowed_range(0.5)
+        (-64.0, 63.5)
+    """
+    limit = largest_integer(NARROW_BITS)
+    return -(limit + 1) * scale, limit * scale
 
 
 @keras.saving.register_keras_serializable(package="slimedge")
@@ -90,6 +117,7 @@ class FakeQuant(keras.layers.Layer):
         high: largest value of the range, at least 0.
         bits: of the integers, 2 to 16.
         requantizes: its input is on another grid already.
+        apart: a converter may neither merge it with another one before it nor compute what is before it on integers.
     """
 
     def __init__(
@@ -99,10 +127,11 @@ class FakeQuant(keras.layers.Layer):
         bits: int = 8,
         *,
         requantizes: bool = False,
+        apart: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.requantizes = requantizes
+        self.requantizes, self.apart = requantizes, apart
         self.initial_low, self.initial_high, self.bits = float(low), float(high), bits
         self.supports_masking = True
 
@@ -119,10 +148,13 @@ class FakeQuant(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Round `inputs` (any shape, float32)."""
-        if self.requantizes and not _REQUANTIZING.get():
+        if _MERGING.get() and self.apart:
+            inputs = kept_apart(inputs)
+        elif _MERGING.get() and self.requantizes:
             return inputs
+        bits = min(self.bits, NARROW_BITS) if _LOWERING.get() else self.bits
         return tf.quantization.fake_quant_with_min_max_vars(
-            inputs, ops.convert_to_tensor(self.low), ops.convert_to_tensor(self.high), num_bits=self.bits
+            inputs, ops.convert_to_tensor(self.low), ops.convert_to_tensor(self.high), num_bits=bits
         )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -143,6 +175,7 @@ class FakeQuant(keras.layers.Layer):
             "high": high,
             "bits": self.bits,
             "requantizes": self.requantizes,
+            "apart": self.apart,
         }
 
 

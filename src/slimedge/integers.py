@@ -20,6 +20,8 @@ INTEGERS = ("u8s8", "u8u8", "s8s8")
 PORTABLE = "u8u8"
 # Two products of 255 and 63 add up to less than 2^15.
 NEVER_SATURATES_BITS = 7
+# How the names of schemes end whose activations have 16 bits.
+WIDE_ACTIVATIONS = "_ai16"
 
 # What this machine is, told by the file that an agent takes along to other machines.
 HOST = Registry("fact", {"environment": "slimedge.runtime.facts:environment"})

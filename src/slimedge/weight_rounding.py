@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Number = TypeVar("Number", bound=np.generic)
 
+# The most that converters know of activations; grids of more bits lie around 0.
+NARROW_BITS = 8
+
 HALF = "fp16"
 FOUR_BITS = "weight_only_wi4_afp32"
 # Runtimes compute with the rounded weights in float32.

@@ -29,7 +29,9 @@ def export(
     io: Annotated[
         str,
         typer.Option(
-            "--io", metavar="TYPE", help="Type of inputs and outputs: float32, or int8 when quantized."
+            "--io",
+            metavar="TYPE",
+            help="Type of inputs and outputs: float32, or int8 or int16 when quantized.",
         ),
     ] = "float32",
     batch: Annotated[

@@ -24,8 +24,8 @@ def quantize(
         typer.Option(
             "--scheme",
             metavar="SCHEME",
-            help="What becomes an integer, and how wide: auto, static_wi8_ai8, static_wi4_ai8, dynamic_wi8_afp32, "
-            "weight_only_wi8_afp32, weight_only_wi4_afp32, fp16.",
+            help="What becomes an integer, and how wide: auto, static_wi8_ai8, static_wi4_ai8, static_wi8_ai16, "
+            "dynamic_wi8_afp32, weight_only_wi8_afp32, weight_only_wi4_afp32, fp16.",
         ),
     ] = "auto",
     observer: Annotated[
