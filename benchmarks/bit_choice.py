@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from slimedge.benchmarks.lost_answers import LostAnswers
 from slimedge.compress.layer_bits import FLOAT
 from slimedge.compress.mixed_precision import Tried, search
 from slimedge.compress.rehearsal import Rehearsal
-from slimedge.compress.sensitivity import sensitivity
+from slimedge.compress.sensitivity import CANDIDATES, sensitivity
 from slimedge.compress.settings import Settings
 from slimedge.errors import GoalError
 from slimedge.progress import Progress, silent
@@ -58,6 +58,7 @@ def choose_bits(
     settings: Settings,
     max_accuracy_drop: float,
     *,
+    candidates: Sequence[int] = CANDIDATES,
     seed: int = 0,
     progress: Progress = silent,
 ) -> BitChoice:
@@ -72,6 +73,7 @@ def choose_bits(
         parts: of data that is bound to the model.
         settings: of static quantization.
         max_accuracy_drop: percentage points.
+        candidates: bits that a layer may have, beside float.
         seed: of the examples.
         progress: told what is being done.
 
@@ -86,6 +88,7 @@ def choose_bits(
     lost.exact = rehearsal.outputs({})[lost.position]
     found = sensitivity(
         rehearsal,
+        candidates=candidates,
         both_ways=False,
         limit=SENSITIVITY_EXAMPLES,
         progress=lambda share: progress("measuring each layer", share),

@@ -14,7 +14,9 @@ from slimedge.artifact import Artifact
 from slimedge.benchmarks.accuracy import Score, score
 from slimedge.benchmarks.judging import GoalOutcome, accuracy_outcome
 from slimedge.comparison import LayerSqnr
+from slimedge.compress.layer_bits import check_layer_bits
 from slimedge.compress.quantization import SCHEMES, STATIC_INT8
+from slimedge.compress.sensitivity import CANDIDATES
 from slimedge.errors import GoalError, InputError
 from slimedge.lineage import quantization_of
 from slimedge.progress import Progress, silent
@@ -74,6 +76,7 @@ def quantize_file(
     block_size: int | None = None,
     bits: LayerBits | None = None,
     max_accuracy_drop: float | None = None,
+    candidates: Sequence[int] = CANDIDATES,
     target: str | None = None,
     qat_epochs: int = 0,
     qat_engine: str = "keras",
@@ -98,6 +101,7 @@ def quantize_file(
         bits: likewise.
         max_accuracy_drop: percentage points that may be lost; bits of each layer of a static scheme are then chosen,
             the fewest that lose no more. None to take the bits as they are.
+        candidates: bits that a layer may then have, beside float.
         target: where the file shall be faster than float; what may be fast there is tried, and the fastest kept.
         qat_epochs: passes over what calibration and evaluation leave, by `slimedge.compress.training.train`: on
             labels where there are some; 0 to leave the quantized model untrained.
@@ -145,6 +149,8 @@ def quantize_file(
     choice = None
     if max_accuracy_drop is not None:
         _check_choice(max_accuracy_drop, scheme, bits)
+        for width in candidates:
+            check_layer_bits({"*": width})
         settings = Settings(
             observer=observer,
             observers=dict(observers or {}),
@@ -158,6 +164,7 @@ def quantize_file(
                 parts,
                 settings,
                 max_accuracy_drop,
+                candidates=candidates,
                 seed=(split or {}).get("seed", 0),
                 progress=progress,
             )

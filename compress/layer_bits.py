@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
+from slimedge.compress.placement import Placement
 from slimedge.errors import InputError
 from slimedge.graph import Graph
 
 # What the integers of weights may have.
 WEIGHT_BITS = range(2, 9)
+# Said of a layer: weights of 8 bits between activations of 16.
+WIDE = 16
 # Said of a layer instead of a number of bits.
 FLOAT = "float"
 # What the float weights of a layer take, in sums over layers.
@@ -22,13 +25,13 @@ def check_layer_bits(patterns: LayerBits) -> None:
     """Refuse what cannot be the bits of a layer's weights.
 
     Raises:
-        InputError: neither a number of bits nor `float`.
+        InputError: not a number of bits that a layer can have, nor `float`.
     """
     for pattern, bits in patterns.items():
-        if bits != FLOAT and bits not in WEIGHT_BITS:
+        if bits not in (*WEIGHT_BITS, WIDE, FLOAT):
             raise InputError(
                 f"layers '{pattern}' were given {bits} bits; weights can have {WEIGHT_BITS[0]} to {WEIGHT_BITS[-1]}, "
-                f"or the layer can be {FLOAT}."
+                f"{WIDE} stands for activations of 16 bits around weights of 8, or the layer can be {FLOAT}."
             )
 
 
@@ -38,7 +41,7 @@ def assigned_bits(graph: Graph, names: Iterable[str], patterns: LayerBits) -> di
     Args:
         graph: for messages.
         names: of the layers whose weights can be rounded.
-        patterns: 2 to 8 bits, or `float`, by pattern, as of `fnmatch`; the first one that fits a name counts.
+        patterns: 2 to 8 bits, 16, or `float`, by pattern, as of `fnmatch`; the first one that fits a name counts.
 
     Raises:
         InputError: a pattern that fits no layer whose weights can be rounded.
@@ -56,4 +59,23 @@ def assigned_bits(graph: Graph, names: Iterable[str], patterns: LayerBits) -> di
                 f"the pattern '{pattern}' for bits fits no layer of model '{graph.name}' whose weights can be rounded; "
                 f"those are {shown}."
             )
+    return found
+
+
+def activation_bits(graph: Graph, placement: Placement, layer_bits: LayerBits) -> dict[int, int]:
+    """Give the groups of activations that have 16 bits: those that a layer of 16 bits takes and gives.
+
+    Args:
+        graph: the one that was placed.
+        placement: of it.
+        layer_bits: by the user's names.
+    """
+    consumers = graph.consumers()
+    found: dict[int, int] = {}
+    for node in graph.nodes:
+        if node.layer not in placement.kernels or layer_bits.get(node.source) != WIDE:
+            continue
+        # What the layer gives is rounded behind the ReLU that it takes in.
+        given = node.output if node.output in placement.groups else consumers[node.output][0].output
+        found |= dict.fromkeys((placement.groups[node.inputs[0]], placement.groups[given]), WIDE)
     return found

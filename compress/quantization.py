@@ -116,8 +116,9 @@ def quantize(
         granularity: of the scales of kernels in static quantization, `per_channel` or `per_tensor`.
         block_size: how many 4-bit weights along the axis that a product sums over share a scale, 16 or more; None for a
             scale per output channel. Convolutions, and an axis that is no multiple of it, keep that.
-        bits: of the weights of single layers in static quantization, 2 to 8 or `float`, by pattern of their names
-            (`{"conv_*": 4, "dense": "float"}`); the first one that fits counts.
+        bits: of the weights of single layers in static quantization, 2 to 8, 16 for weights of 8 between activations of
+            16, or `float`, by pattern of their names (`{"conv_*": 4, "dense": "float"}`); the first one that fits
+            counts.
         progress: told the number of examples after each calibration batch.
 
     Returns:

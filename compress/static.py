@@ -19,7 +19,7 @@ from slimedge.compress.constants import (
 from slimedge.compress.equivalence import check_same
 from slimedge.compress.folding import fold_affine
 from slimedge.compress.inserting import insert
-from slimedge.compress.layer_bits import FLOAT, assigned_bits
+from slimedge.compress.layer_bits import FLOAT, WIDE, activation_bits, assigned_bits
 from slimedge.compress.layer_sqnr import layer_sqnr
 from slimedge.compress.methods import METHODS, Method
 from slimedge.compress.placement import Placement, place
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from slimedge.data import Data
 
 # Why a layer that could be rounded stays float.
+# Of the weights of a layer between activations of 16 bits.
+KERNEL_BITS = 8
 LEFT_WIDE = "float was chosen for its weights"
 # The static schemes; their files are lowered alike.
 STATIC = {
@@ -73,7 +75,8 @@ def _static(model: keras.Model, data: Data, settings: Settings, scheme: str) -> 
         data,
         observer=settings.observer,
         observers=settings.observers,
-        bits=dict.fromkeys(placement.groups.values(), bits.activations),
+        bits=dict.fromkeys(placement.groups.values(), bits.activations)
+        | activation_bits(graph, placement, layer_bits),
         progress=settings.progress,
     )
     plan = refined(ready, planned_with(ready, placement, ranges, bits, layer_bits), data)
@@ -159,12 +162,19 @@ def planned_with(
 ) -> Plan:
     """Plan the nearest integers, with bits by the user's names of layers."""
     single = {
-        node.layer: width
+        node.layer: KERNEL_BITS if width == WIDE else width
         for node in ready.graph.nodes
         if node.layer in placement.kernels and isinstance(width := layer_bits.get(node.source), int)
     }
-    per_tensor = ready.settings.granularity == "per_tensor"
-    return planned(ready.graph, placement, ranges, bits, layer_bits=single, per_tensor=per_tensor)
+    return planned(
+        ready.graph,
+        placement,
+        ranges,
+        bits,
+        layer_bits=single,
+        per_tensor=ready.settings.granularity == "per_tensor",
+        activation_bits=activation_bits(ready.graph, placement, layer_bits),
+    )
 
 
 def refined(ready: Ready, plan: Plan, data: Data) -> Plan:

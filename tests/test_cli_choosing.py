@@ -183,4 +183,4 @@ def test_sensitivity_prints_a_table_and_writes_a_page(folder, capsys):
     assert "3-bit weights" in Path("page.html").read_text()
 
     assert run([*command[:4], "--bits", "many"]) == 2
-    assert "--bits many is not allowed; give whole numbers from 2 to 8" in told(capsys)[1]
+    assert "--bits many is not allowed; give whole numbers with commas" in told(capsys)[1]

@@ -61,11 +61,9 @@ def test_a_pattern_that_fits_nothing_names_the_layers(network, data):
         quantize(network, data, scheme="static_wi8_ai8", bits={"conv_": 4})
 
 
-@pytest.mark.parametrize("bits", [1, 9, 16, "half", 4.5])
+@pytest.mark.parametrize("bits", [1, 9, 32, "half", 4.5])
 def test_other_bits_are_refused(bits):
-    with pytest.raises(
-        InputError, match=f"were given {bits} bits; weights can have 2 to 8, or the layer can be float"
-    ):
+    with pytest.raises(InputError, match=f"were given {bits} bits; weights can have 2 to 8, 16 stands"):
         check_layer_bits({"conv": bits})
 
 
@@ -108,3 +106,34 @@ def test_a_relu_behind_a_float_layer_stays_float(network, data):
 
     assert left["behind_first"] == "the layer that it would be fused into stays float"
     assert np.isfinite(half.predict(examples(network)["picture"], verbose=0)).all()
+
+
+@pytest.fixture(scope="module")
+def wide(network: keras.Model, data: Data) -> keras.Model:
+    return quantize(network, data, scheme="static_wi8_ai8", bits={"middle": 16})
+
+
+def test_sixteen_bits_widen_what_a_layer_takes_and_gives(wide):
+    from slimedge.fake_quant import FakeQuant
+
+    activations = {layer.name: layer.bits for layer in wide._flatten_layers() if isinstance(layer, FakeQuant)}
+
+    assert activations == {
+        "picture_fq": 8,
+        "behind_first_fq": 16,
+        "behind_middle_fq": 16,
+        "flatten_fq": 16,
+        "last_fq": 8,
+    }
+    assert {layer.bits for layer in wide._flatten_layers() if isinstance(layer, FakeQuantWeights)} == {8}
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+def test_a_file_of_8_and_16_bit_activations_computes_what_the_graph_computes(wide, exporter):
+    inputs = examples(wide, count=16, seed=2)
+    settings = Settings(io="float32", batch=1, integers=integers_for(isa_here()), metadata={"lineage": []})
+
+    _, trial = EXPORTERS[exporter](wide, settings)
+
+    measured = fidelity(keras_outputs(wide, inputs), trial.run(inputs), output_steps(wide))
+    assert is_close(measured, quantized=True), measured

@@ -168,6 +168,24 @@ def observers(given: Sequence[str]) -> tuple[str, dict[str, str]]:
     return (everywhere or ["minmax"])[0], by_pattern
 
 
+def widths(given: str, option: str) -> tuple[int, ...]:
+    """Read numbers of bits with commas between them.
+
+    Raises:
+        InputError: one is no whole number.
+
+    Example:
+        >>> widths("4, 8", "--bits")
+        (4, 8)
+    """
+    parts = [part.strip() for part in given.split(",")]
+    if not all(part.isdigit() for part in parts):
+        raise InputError(
+            f"{option} {given} is not allowed; give whole numbers with commas between them, as 4,8."
+        )
+    return tuple(int(part) for part in parts)
+
+
 def layer_bits(given: Sequence[str]) -> dict[str, int | str]:
     """Read the values of `--bits`.
 

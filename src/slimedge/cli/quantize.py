@@ -69,7 +69,8 @@ def quantize(
         typer.Option(
             "--bits",
             metavar="PATTERN=BITS",
-            help="Bits of the weights of layers of such names in a static scheme: 2 to 8, or float. May be repeated.",
+            help="Bits of the weights of layers of such names in a static scheme: 2 to 8, 16 for 16-bit activations "
+            "around it, or float. May be repeated.",
         ),
     ] = None,
     max_accuracy_drop: Annotated[
@@ -78,9 +79,18 @@ def quantize(
             "--max-accuracy-drop",
             metavar="POINTS",
             min=0.0,
-            help="Choose 4, 8 bits or float for each layer: the fewest that lose no more accuracy than this.",
+            help="Choose bits or float for each layer: the fewest that lose no more accuracy than this.",
         ),
     ] = None,
+    candidates: Annotated[
+        str,
+        typer.Option(
+            "--candidates",
+            metavar="BITS",
+            help="With --max-accuracy-drop, the bits that a layer may have beside float: 2 to 8, and 16 for 16-bit "
+            "activations around it.",
+        ),
+    ] = "4,8",
     target: Annotated[
         str | None,
         typer.Option(
@@ -156,6 +166,7 @@ def quantize(
             block_size=block_size,
             bits=options.layer_bits(bits or ()),
             max_accuracy_drop=max_accuracy_drop,
+            candidates=options.widths(candidates, "--candidates"),
             target=target,
             qat_epochs=qat_epochs,
             qat_engine=qat_engine,

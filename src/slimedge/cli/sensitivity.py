@@ -9,7 +9,6 @@ import typer
 
 from slimedge.cli import options
 from slimedge.cli.output import Output, write_text
-from slimedge.errors import InputError
 from slimedge.progress import on_terminal
 
 
@@ -56,9 +55,7 @@ def sensitivity(
     output = Output(to_json, quiet)
     if html is not None:
         options.check_output(html, "--html")
-    widths = bits.split(",")
-    if not all(width.strip().isdigit() for width in widths):
-        raise InputError(f"--bits {bits} is not allowed; give whole numbers from 2 to 8, as 4,8.")
+    widths = options.widths(bits, "--bits")
     split = {
         "seed": seed,
         "calibration": options.amount(calibration, "--calibration"),
@@ -74,7 +71,7 @@ def sensitivity(
         measured = measure_sensitivity(
             model,
             loaded,
-            candidates=[int(width) for width in widths],
+            candidates=widths,
             observer=observer,
             exclude=tuple(exclude or ()),
             granularity=granularity,
