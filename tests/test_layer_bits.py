@@ -31,7 +31,7 @@ def network() -> keras.Model:
     x = keras.layers.ReLU(name="behind_first")(x)
     x = keras.layers.Conv2D(8, 3, name="middle")(x)
     x = keras.layers.ReLU(name="behind_middle")(x)
-    x = keras.layers.Flatten()(x)
+    x = keras.layers.Flatten(name="flat")(x)
     return keras.Model(inputs, keras.layers.Dense(4, name="last")(x))
 
 
@@ -122,7 +122,7 @@ def test_sixteen_bits_widen_what_a_layer_takes_and_gives(wide):
         "picture_fq": 8,
         "behind_first_fq": 16,
         "behind_middle_fq": 16,
-        "flatten_fq": 16,
+        "flat_fq": 16,
         "last_fq": 8,
     }
     assert {layer.bits for layer in wide._flatten_layers() if isinstance(layer, FakeQuantWeights)} == {8}

@@ -492,6 +492,38 @@ def aa(found):
     )
 
 
+def bit_budget(found):
+    names = list(dict.fromkeys(run["model"] for run in found["runs"]))
+    by_methods = {}
+    for run in found["runs"]:
+        by_methods.setdefault("+".join(run["methods"]) or "nearest integers", {})[run["model"]] = run
+
+    def row(what, runs, cell):
+        return (what, *(cell(runs[name]) if name in runs else NONE for name in names))
+
+    def layers(run):
+        return ", ".join(
+            f"{number} of {bits}{' bits' if bits.isdigit() else ''}" for bits, number in run["layers"].items()
+        )
+
+    budget = found["runs"][0]["max_accuracy_drop"]
+    rows = [
+        row("accuracy, float", next(iter(by_methods.values())), lambda run: percent(run["float_accuracy"]))
+    ]
+    for methods, runs in by_methods.items():
+        rows += [
+            row(f"accuracy, {methods}", runs, lambda run: percent(run["accuracy"])),
+            row(f"bits a weight, {methods}", runs, lambda run: f"{run['mean_bits']:.2f}"),
+            row(f"layers, {methods}", runs, layers),
+        ]
+    return table(
+        f"bits chosen for at most {budget:g} points, all of Fashion-MNIST's test images ([bit_budget.json]"
+        "(benchmarks/results/bit_budget.json))",
+        [NETS[name] for name in names],
+        *rows,
+    )
+
+
 TABLES = {
     table.__name__: table
     for table in (
@@ -507,6 +539,7 @@ TABLES = {
         observer_effect,
         method_effect,
         activation_bits,
+        bit_budget,
         train_demo,
         train_words,
         aa,
