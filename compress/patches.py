@@ -87,17 +87,18 @@ def mean_product(
     matrix = as_matrix(layer, kernel)
     lines = level.reshape(len(matrix), 1, -1)
     share = _inside(layer, matrix.shape[1] // lines.shape[-1], shape)
-    return np.asarray((lines * share[:, None]).reshape(len(matrix), 1, -1) @ matrix).reshape(-1)
+    products = (lines * share[:, None]).reshape(len(matrix), 1, -1) @ matrix
+    return np.asarray(products, np.float64).reshape(-1)
 
 
 def _inside(layer: Layer, taps: int, shape: tuple[int | None, ...]) -> NDArray[np.float64]:
     """At which share of positions each element of the window lies on the input, shape (taps,)."""
-    sizes = shape[1:-1]
-    if layer.kind not in KINDS - {"Dense"} or layer.config["padding"] == "valid" or None in sizes:
+    sizes = [size for size in shape[1:-1] if size is not None]
+    padded = layer.kind in KINDS - {"Dense"} and layer.config["padding"] != "valid"
+    if not padded or len(sizes) < len(shape) - 2:
         return np.ones(taps)
-    return (
-        _windows(layer, np.ones((1, *sizes, 1), np.float32)).reshape(-1, taps).mean(axis=0, dtype=np.float64)
-    )
+    windows = _windows(layer, np.ones((1, *sizes, 1), np.float32)).reshape(-1, taps)
+    return np.asarray(windows.mean(axis=0), np.float64)
 
 
 def _windows(layer: Layer, array: NDArray[np.float32]) -> NDArray[np.float32]:
