@@ -32,6 +32,7 @@ EXAMPLES = 512
 FEW_BITS = "static_wi4_ai8"
 COMBINED = ("adaround", "bias_correction")
 RESCALED = "depthwise_rescaled"
+MODELS = (*NETS, RESCALED)
 ON_RESCALED = (
     (),
     ("equalization",),
@@ -143,10 +144,11 @@ def _agreement(path: Path, data: Data) -> dict[str, float]:
     }
 
 
-def wanted(only: Collection[str] = ()) -> list[Row]:
+def wanted(models: Collection[str] = MODELS, only: Collection[str] = ()) -> list[Row]:
     """Give the rows of the measurement, in order.
 
     Args:
+        models: names of nets.
         only: names of methods; with any, rows with at least one of them.
     """
     rows = []
@@ -157,7 +159,7 @@ def wanted(only: Collection[str] = ()) -> list[Row]:
             for methods in ((), *((method,) for method in METHODS), COMBINED)
         ]
     rows += [Row(RESCALED, "static_wi8_ai8", "per_tensor", methods) for methods in ON_RESCALED]
-    return [row for row in rows if not only or set(only) & set(row.methods)]
+    return [row for row in rows if row.model in models and (not only or set(only) & set(row.methods))]
 
 
 def measure(data: Data, rows: Iterable[Row], folder: Path) -> Iterator[Run]:
@@ -190,6 +192,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--models", nargs="*", default=MODELS, choices=MODELS)
     parser.add_argument(
         "--only", nargs="*", default=(), choices=tuple(METHODS), help="rows with one of these methods"
     )
@@ -201,7 +204,7 @@ def main() -> int:
         written = json.loads(path.read_text())["runs"]
         runs = [Run(**{**run, "methods": tuple(run["methods"])}) for run in written]
     with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
-        runs = merged(runs, measure(full_set(), wanted(given.only), Path(folder)))
+        runs = merged(runs, measure(full_set(), wanted(given.models, given.only), Path(folder)))
     bars = missed(runs)
     found: dict[str, Any] = {
         "calibration_examples": EXAMPLES,

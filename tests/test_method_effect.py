@@ -45,8 +45,11 @@ def test_single_rows_take_the_places_of_those_that_were_measured_before():
     before = [run(accuracy=0.90), run(methods=("gptq",), accuracy=0.89)]
 
     assert merged(before, [run(accuracy=0.91)]) == [run(accuracy=0.91), before[1]]
-    assert [row.model for row in wanted(["gptq"])] == list(NETS)
-    assert wanted(["bias_correction_analytic"])[-1].methods == ("equalization", "bias_correction_analytic")
+    assert [row.model for row in wanted(only=["gptq"])] == list(NETS)
+    assert wanted(only=["bias_correction_analytic"])[-1].methods == (
+        "equalization",
+        "bias_correction_analytic",
+    )
 
 
 def test_a_rescaled_net_keeps_its_batchnorms():
