@@ -28,8 +28,8 @@ def rescaled(model: keras.Model, data: Data, *, largest: float = 1_000.0, seed: 
     """Give a copy whose channels between layers are larger by factors of 1 to `largest`, evenly spread by logarithm.
 
     Args:
-        model: float; its BatchNorms are kept, and a ReLU6 between two layers becomes a ReLU, where `data` hardly shows it
-            in the outputs.
+        model: float; its BatchNorms are kept, and a ReLU6 between two layers becomes a ReLU, where `data` hardly shows
+            it in the outputs.
         data: bound to it.
         largest: factor.
         seed: of the factors.
