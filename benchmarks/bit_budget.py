@@ -1,6 +1,6 @@
 """Bits for each layer under budgets of accuracy, on all of Fashion-MNIST: `make bit-budget`.
 
-Bits of each classifier's layers are chosen on 512 calibration images and 4,000 others of the training part, and scored
+Bits of each net's layers are chosen on 512 calibration images and 4,000 others of the training part, and scored
 on all 10,000 test images, which the choice never saw. Exits 1 where more accuracy was lost than allowed.
 """
 
@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from slimedge.benchmarks.bundled import RESULTS, first_output, full_set, show, write_result
+from slimedge.benchmarks.bundled import NETS, RESULTS, first_output, full_set, show, write_result
 from slimedge.benchmarks.demo import FOLDER
 from slimedge.benchmarks.quantizing import quantize_file
 from slimedge.data import Data
 from slimedge.export.exporting import export_model
 from slimedge.keras_file import input_specs, load_model
 
-MODELS = ("resnet8", "depthwise_separable", "mobilenet_v3")
+MODELS = NETS
 # Budgets in points, with the methods that choose integers in each try.
 BUDGETS: tuple[tuple[float, tuple[str, ...]], ...] = ((0.5, ()), (0.5, ("gptq",)))
 CALIBRATION = 512

@@ -8,16 +8,18 @@ missed.
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from slimedge.benchmarks.bundled import NETS, first_output, full_set, show, write_result
+from slimedge.benchmarks.bundled import NETS, RESULTS, first_output, full_set, show, write_result
 from slimedge.benchmarks.demo import FOLDER
 from slimedge.benchmarks.quantizing import quantize_file
 from slimedge.benchmarks.rescaled import rescaled
@@ -29,11 +31,28 @@ from slimedge.keras_file import input_specs, load_model, save_model
 EXAMPLES = 512
 FEW_BITS = "static_wi4_ai8"
 COMBINED = ("adaround", "bias_correction")
+RESCALED = "depthwise_rescaled"
+MODELS = (*NETS, RESCALED)
+ON_RESCALED = (
+    (),
+    ("equalization",),
+    ("equalization", "bias_correction"),
+    ("equalization", "bias_correction_analytic"),
+)
 # Both files against the Keras graph.
 COMPARED_IMAGES = 2_000
 LEAST_AGREEMENT = 0.995
 LARGEST_DROP_4_BITS = 0.01
 WITHOUT_EQUALIZATION, LARGEST_DROP_RESCALED = 0.60, 0.005
+
+
+class Row(NamedTuple):
+    """What is quantized, and how; the names are those in `Run`."""
+
+    model: str
+    scheme: str
+    granularity: str
+    methods: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,33 +144,67 @@ def _agreement(path: Path, data: Data) -> dict[str, float]:
     }
 
 
-def measure(data: Data, folder: Path) -> list[Run]:
-    """Quantize and score everything.
+def wanted(models: Collection[str] = MODELS, only: Collection[str] = ()) -> list[Row]:
+    """Give the rows of the measurement, in order.
+
+    Args:
+        models: names of nets.
+        only: names of methods; with any, rows with at least one of them.
+    """
+    rows = []
+    for name in NETS:
+        rows.append(Row(name, "static_wi8_ai8", "per_channel", ()))
+        rows += [
+            Row(name, FEW_BITS, "per_channel", methods)
+            for methods in ((), *((method,) for method in METHODS), COMBINED)
+        ]
+    rows += [Row(RESCALED, "static_wi8_ai8", "per_tensor", methods) for methods in ON_RESCALED]
+    return [row for row in rows if row.model in models and (not only or set(only) & set(row.methods))]
+
+
+def measure(data: Data, rows: Iterable[Row], folder: Path) -> Iterator[Run]:
+    """Quantize and score.
 
     Args:
         data: all of Fashion-MNIST.
+        rows: what to measure.
         folder: for the rescaled copy.
     """
-    runs = []
-    for name in NETS:
-        source = FOLDER / f"{name}.keras"
-        runs.append(_measure(source, data, "static_wi8_ai8", "per_channel", ()))
-        runs.append(_measure(source, data, FEW_BITS, "per_channel", ()))
-        runs += [_measure(source, data, FEW_BITS, "per_channel", (method,)) for method in METHODS]
-        runs.append(_measure(source, data, FEW_BITS, "per_channel", COMBINED, export=True))
-    model = load_model(FOLDER / "depthwise_separable.keras")
-    copy = rescaled(model, data.bind(input_specs(model)).split(calibration=EXAMPLES).calibration)
-    source = folder / "depthwise_rescaled.keras"
-    save_model(copy, source, lineage=())
-    for methods in ((), ("equalization",), ("equalization", "bias_correction")):
-        runs.append(_measure(source, data, "static_wi8_ai8", "per_tensor", methods, export=bool(methods)))
-    return runs
+    copy = folder / f"{RESCALED}.keras"
+    for row in rows:
+        source = copy if row.model == RESCALED else FOLDER / f"{row.model}.keras"
+        if row.model == RESCALED and not copy.exists():
+            model = load_model(FOLDER / "depthwise_separable.keras")
+            examples = data.bind(input_specs(model)).split(calibration=EXAMPLES).calibration
+            save_model(rescaled(model, examples), copy, lineage=())
+        export = row.methods == COMBINED or (row.model == RESCALED and bool(row.methods))
+        yield _measure(source, data, row.scheme, row.granularity, row.methods, export=export)
+
+
+def merged(kept: Iterable[Run], fresh: Iterable[Run]) -> list[Run]:
+    """Put runs in the places of those of the same row, in the order of the measurement."""
+    runs = {Row(run.model, run.scheme, run.granularity, run.methods): run for run in (*kept, *fresh)}
+    return [runs[row] for row in wanted() if row in runs]
 
 
 def main() -> int:
     """Measure, print and write what was found, and give the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", nargs="*", default=MODELS, choices=MODELS)
+    parser.add_argument(
+        "--only", nargs="*", default=(), choices=tuple(METHODS), help="rows with one of these methods"
+    )
+    parser.add_argument("--update", action="store_true", help="put these into what was written before")
+    given = parser.parse_args()
+    path = RESULTS / "method_effect.json"
+    runs: list[Run] = []
+    if given.update and path.exists():
+        written = json.loads(path.read_text())["runs"]
+        runs = [Run(**{**run, "methods": tuple(run["methods"])}) for run in written]
     with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
-        runs = measure(full_set(), Path(folder))
+        runs = merged(runs, measure(full_set(), wanted(given.models, given.only), Path(folder)))
     bars = missed(runs)
     found: dict[str, Any] = {
         "calibration_examples": EXAMPLES,

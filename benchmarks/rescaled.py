@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slimedge.compress.equalization import without_caps
+from slimedge.compress.folding import OUTPUT_AXES
 from slimedge.compress.links import links_of, scaled_inputs, scaled_outputs
-from slimedge.compress.static import simplify
+from slimedge.compress.simplifying import split_activations
 from slimedge.graph import Layer, with_values
 from slimedge.graph_making import to_model
 from slimedge.graph_reading import from_model
@@ -27,15 +28,16 @@ def rescaled(model: keras.Model, data: Data, *, largest: float = 1_000.0, seed: 
     """Give a copy whose channels between layers are larger by factors of 1 to `largest`, evenly spread by logarithm.
 
     Args:
-        model: float; a ReLU6 between two layers becomes a ReLU, where `data` hardly shows it in the outputs.
+        model: float; its BatchNorms are kept, and a ReLU6 between two layers becomes a ReLU, where `data` hardly shows
+            it in the outputs.
         data: bound to it.
         largest: factor.
         seed: of the factors.
     """
     generator = np.random.default_rng(seed)
-    graph = without_caps(simplify(from_model(model))[0], data)
+    graph = without_caps(split_activations(from_model(model)), data)
     now: dict[Layer, Layer] = {}
-    for link in links_of(graph):
+    for link in links_of(graph, producers=(*OUTPUT_AXES, "BatchNormalization")):
         factor = np.exp(generator.uniform(0.0, np.log(largest), link.channels))
         first = link.producer.layer
         now[first] = scaled_outputs(now.get(first, first), factor)

@@ -14,6 +14,7 @@ from slimedge.compress.calibration import Watch, layer_batches
 from slimedge.compress.folding import OUTPUT_AXES
 from slimedge.compress.links import Link, links_of
 from slimedge.compress.methods import Method
+from slimedge.compress.patches import mean_product
 from slimedge.compress.rules import relu_limit
 from slimedge.graph import Graph, Layer, Node, with_values
 
@@ -49,7 +50,8 @@ class BiasAbsorption(Method):
             now[link.producer.layer] = _moved(first, -level)
             for node in link.consumers:
                 layer = now.get(node.layer, node.layer)
-                now[node.layer] = _moved(layer, _through(layer, level))
+                kernel = np.asarray(layer.weight("kernel"), np.float64)
+                now[node.layer] = _moved(layer, mean_product(layer, kernel, level, node.inputs[0].shape))
         return with_values(graph, {}, now)
 
 
@@ -95,20 +97,11 @@ def _lowest(graph: Graph, nodes: Sequence[Node], data: Data, deviations: float) 
     return levels
 
 
-def _through(layer: Layer, level: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What a constant input of each channel adds to each output channel."""
-    kernel = np.asarray(dict(layer.weights)["kernel"], np.float64)
-    if layer.kind.startswith("Depthwise"):
-        window = tuple(range(kernel.ndim - 2))
-        return np.asarray(kernel.sum(axis=window) * level[:, None]).reshape(-1)
-    lines = kernel.reshape(-1, kernel.shape[-1])
-    return np.asarray(np.tile(level, len(lines) // len(level)) @ lines)
-
-
 def _moved(layer: Layer, change: NDArray[np.float64]) -> Layer:
     """A layer with another bias."""
     weights = dict(layer.weights)
     axes = OUTPUT_AXES[layer.kind]
     channels = int(np.prod([weights["kernel"].shape[axis] for axis in axes]))
     bias = weights.get("bias", np.zeros(channels, np.float32))
-    return layer.changed(weights={**weights, "bias": (bias + change).astype(np.float32)}, use_bias=True)
+    moved = layer.changed(weights={**weights, "bias": (bias + change).astype(np.float32)}, use_bias=True)
+    return moved.with_affine(np.ones(channels), change)

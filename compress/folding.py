@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimedge.graph import Graph, Layer, Node, Value
+from slimedge.moments import Moments
 
 # Where the output channels lie in the kernel, counted over the flattened axes named here.
 OUTPUT_AXES: dict[str, tuple[int, ...]] = {
@@ -64,7 +65,8 @@ def fold_affine(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
             or (affine := _affine_behind(before, node)) is None
         ):
             continue
-        new_layers[before] = scale_outputs(new_layers.get(before, before.layer), *affine)
+        layer = scale_outputs(new_layers.get(before, before.layer), *affine)
+        new_layers[before] = replace(layer, moments=normalized(node.layer) or layer.moments)
         replaced[node.output] = before.output
         folded.append(node.source)
     nodes = [replace(n, layer=new_layers[n]) if n in new_layers else n for n in graph.nodes]
@@ -82,6 +84,14 @@ def batchnorm_affine(layer: Layer) -> Affine:
     if layer.config["center"]:
         offset = offset + _array(layer, "beta")
     return gain, offset
+
+
+def normalized(layer: Layer) -> Moments | None:
+    """Give mean and deviation of a BatchNorm's output over the data it was trained on; None for another layer."""
+    if layer.kind != "BatchNormalization":
+        return None
+    mean, variance = _array(layer, "moving_mean"), _array(layer, "moving_variance")
+    return Moments(mean, np.sqrt(variance)).affine(*batchnorm_affine(layer))
 
 
 def rescaling_affine(layer: Layer) -> Affine:
@@ -117,7 +127,7 @@ def scale_outputs(layer: Layer, gain: NDArray[np.float64], offset: NDArray[np.fl
         "kernel": (kernel * gain.reshape(shape)).astype(np.float32),
         "bias": (bias * gain + offset).astype(np.float32),
     }
-    return layer.changed(weights=weights, use_bias=True)
+    return layer.changed(weights=weights, use_bias=True).with_affine(gain, offset)
 
 
 def affine_of(node: Node) -> Affine | None:

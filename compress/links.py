@@ -92,7 +92,7 @@ def _scales(node: Node) -> bool:
     last = len(node.output.shape) - 1
     return (
         "gamma" in names
-        and set(names) <= {"gamma", "beta"}
+        and set(names) - {"moving_mean", "moving_variance"} <= {"gamma", "beta"}
         and layer.config.get("axis") in (-1, last, [-1], [last], (-1,), (last,))
     )
 
@@ -173,9 +173,11 @@ def scaled_outputs(layer: Layer, gain: NDArray[np.float64]) -> Layer:
         if name == "kernel" and axes is not None:
             shape = [size if axis in axes else 1 for axis, size in enumerate(array.shape)]
             weights[name] = (array * gain.reshape(shape)).astype(np.float32)
+        elif name.startswith("moving_"):
+            weights[name] = array  # of the input
         else:
             weights[name] = (array * gain).astype(np.float32)
-    return layer.changed(weights=weights)
+    return layer.changed(weights=weights).with_affine(gain, np.zeros_like(gain))
 
 
 def scaled_inputs(layer: Layer, gain: NDArray[np.float64]) -> Layer:

@@ -25,6 +25,7 @@ METHODS = Registry(
         "adaround": "slimedge.compress.adaround:ADAROUND",
         "gptq": "slimedge.compress.gptq:GPTQ",
         "bias_correction": "slimedge.compress.bias_correction:BIAS_CORRECTION",
+        "bias_correction_analytic": "slimedge.compress.analytic_bias_correction:ANALYTIC_BIAS_CORRECTION",
     },
 )
 

@@ -70,6 +70,37 @@ def patches(layer: Layer, inputs: Any) -> NDArray[np.float32]:
     return np.swapaxes(split, 1, 2).reshape(len(split), groups, -1)
 
 
+def mean_product(
+    layer: Layer, kernel: NDArray[Any], level: NDArray[np.float64], shape: tuple[int | None, ...]
+) -> NDArray[np.float64]:
+    """Give what an input with one number in each channel becomes, without bias, on average over positions.
+
+    Args:
+        layer: of a kind in `OUTPUT_AXES`, channels last, not transposed.
+        kernel: its kernel, or an array of the same shape.
+        level: of each channel, shape (channels,).
+        shape: of the input; where it leaves sizes open, the zeros beyond the border are not counted.
+
+    Returns:
+        float64, shape (output channels,).
+    """
+    matrix = as_matrix(layer, kernel)
+    lines = level.reshape(len(matrix), 1, -1)
+    share = _inside(layer, matrix.shape[1] // lines.shape[-1], shape)
+    products = (lines * share[:, None]).reshape(len(matrix), 1, -1) @ matrix
+    return np.asarray(products, np.float64).reshape(-1)
+
+
+def _inside(layer: Layer, taps: int, shape: tuple[int | None, ...]) -> NDArray[np.float64]:
+    """At which share of positions each element of the window lies on the input, shape (taps,)."""
+    sizes = [size for size in shape[1:-1] if size is not None]
+    padded = layer.kind in KINDS - {"Dense"} and layer.config["padding"] != "valid"
+    if not padded or len(sizes) < len(shape) - 2:
+        return np.ones(taps)
+    windows = _windows(layer, np.ones((1, *sizes, 1), np.float32)).reshape(-1, taps)
+    return np.asarray(windows.mean(axis=0), np.float64)
+
+
 def _windows(layer: Layer, array: NDArray[np.float32]) -> NDArray[np.float32]:
     """Windows of a convolution, shape (…, height · width · channels)."""
     import tensorflow as tf

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from slimedge.compress.folding import Affine, affine_of
+from slimedge.compress.folding import Affine, affine_of, normalized
 from slimedge.compress.placement import joined_to_integers
 from slimedge.compress.rules import Role, role_of
 from slimedge.graph import Graph, Layer, Node, Value
@@ -76,7 +76,9 @@ def _depthwise(node: Node, affine: Affine) -> Layer:
         "trainable": bool(node.layer.weights),  # a constant stays one
     }
     weights = (("kernel", kernel.astype(np.float32)), ("bias", offset.astype(np.float32)))
-    return Layer(layers.DepthwiseConv1D if one_d else layers.DepthwiseConv2D, config, weights)
+    return Layer(
+        layers.DepthwiseConv1D if one_d else layers.DepthwiseConv2D, config, weights, normalized(node.layer)
+    )
 
 
 def _on_a_pixel(graph: Graph, chain: list[Node]) -> list[Node]:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from slimedge.benchmarks.method_effect import Run, missed
+from slimedge.benchmarks.method_effect import NETS, Run, merged, missed, wanted
 from slimedge.benchmarks.rescaled import rescaled
 from slimedge.data import Data
 from slimedge.keras_file import input_specs
@@ -39,6 +39,32 @@ def test_each_bar_that_is_missed_has_a_sentence():
         "depthwise_rescaled per tensor without equalization has 70.0%: it tests nothing",
         "depthwise_rescaled per tensor with equalization+bias_correction loses 1.50 points",
     ]
+
+
+def test_single_rows_take_the_places_of_those_that_were_measured_before():
+    before = [run(accuracy=0.90), run(methods=("gptq",), accuracy=0.89)]
+
+    assert merged(before, [run(accuracy=0.91)]) == [run(accuracy=0.91), before[1]]
+    assert [row.model for row in wanted(only=["gptq"])] == list(NETS)
+    assert wanted(only=["bias_correction_analytic"])[-1].methods == (
+        "equalization",
+        "bias_correction_analytic",
+    )
+
+
+def test_a_rescaled_net_keeps_its_batchnorms():
+    x = inputs = keras.Input((6, 6, 3), name="image")
+    x = layers.BatchNormalization(name="norm")(layers.Conv2D(16, 3, name="first")(x))
+    x = layers.DepthwiseConv2D(3, name="second")(layers.ReLU()(x))
+    model = keras.Model(inputs, layers.Dense(4, name="end")(layers.GlobalAveragePooling2D()(x)))
+    images = np.random.default_rng(0).random((8, 6, 6, 3), np.float32)
+
+    copy = rescaled(model, Data.load(images).bind(input_specs(model)))
+
+    np.testing.assert_allclose(copy(images), model(images), atol=1e-4)
+    gamma = np.asarray(copy.get_layer("norm").gamma)
+    assert gamma.max() / gamma.min() > 50
+    assert np.array_equal(copy.get_layer("norm").moving_variance, np.ones(16))
 
 
 def test_a_rescaled_net_computes_the_same_with_channels_far_apart():

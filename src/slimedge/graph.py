@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+
+from slimedge.moments import Moments
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,11 +40,13 @@ class Layer:
         type: its class.
         config: what `from_config` takes.
         weights: in the order of `layer.weights`, each with its variable's name.
+        moments: of its output over the training data, where a BatchNorm that was folded into it tells.
     """
 
     type: type
     config: Mapping[str, Any]
     weights: tuple[tuple[str, NDArray[Any]], ...] = ()
+    moments: Moments | None = None
 
     @property
     def kind(self) -> str:
@@ -58,10 +63,14 @@ class Layer:
         """Give the weight of that name, or None."""
         return next((array for weight, array in self.weights if weight == name), None)
 
+    def with_affine(self, gain: NDArray[np.float64], offset: NDArray[np.float64]) -> Layer:
+        """Give a copy that is known to give `gain · x + offset` in the place of x, per channel."""
+        return self if self.moments is None else replace(self, moments=self.moments.affine(gain, offset))
+
     def changed(self, *, weights: Mapping[str, NDArray[Any]] | None = None, **config: Any) -> Layer:
         """Give a copy with other settings, and with all weights replaced where they are given."""
         kept = self.weights if weights is None else tuple(weights.items())
-        return Layer(self.type, {**self.config, **config}, kept)
+        return replace(self, config={**self.config, **config}, weights=kept)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
