@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from slimedge.benchmarks.peers.judging import over_fastest
-from slimedge.benchmarks.peers.rows import OWN, from_json
+from slimedge.benchmarks.peers.rows import from_json
 from slimedge.integers import saturates
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -278,7 +278,7 @@ def peers(found):
                     next(row for row in of_net if (row.format, row.maker) == (format_, maker))
                     for maker in ("slimedge", "float")
                 )
-                others = [row for row in of_net if row.maker not in {"float", *OWN}]
+                others = [row for row in of_net if row.maker not in {"slimedge", "float"}]
                 values.append(cell(ours, exact, others))
             columns.append(form(max(value for value in values if value is not None)))
         return columns
