@@ -123,7 +123,7 @@ def test_sixteen_bits_widen_what_a_layer_takes_and_gives(wide):
         "behind_first_fq": 16,
         "behind_middle_fq": 16,
         "flat_fq": 16,
-        "last_fq": 8,
+        "last": 8,
     }
     assert {layer.bits for layer in wide._flatten_layers() if isinstance(layer, FakeQuantWeights)} == {8}
 
