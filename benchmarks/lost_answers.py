@@ -15,7 +15,20 @@ from slimedge.keras_file import output_specs
 if TYPE_CHECKING:
     import keras
 
+    from slimedge.artifact import TensorSpec
     from slimedge.data import Data
+
+
+def scored_output(specs: Sequence[TensorSpec], examples: Data) -> tuple[str, int, NDArray[Any] | None]:
+    """Give the output that is scored, the first with labels, else the first: name, place in Keras order, labels.
+
+    Args:
+        specs: of the model's outputs.
+        examples: bound to them.
+    """
+    labels = examples.labels_for(specs)
+    name = next(iter(labels), specs[0].name)
+    return name, [spec.name for spec in specs].index(name), labels.get(name)
 
 
 class LostAnswers:
@@ -33,11 +46,7 @@ class LostAnswers:
     """
 
     def __init__(self, model: keras.Model, examples: Data) -> None:
-        specs = output_specs(model)
-        labels = examples.labels_for(specs)
-        self.name = next(iter(labels), specs[0].name)
-        self.position = [spec.name for spec in specs].index(self.name)
-        self.labels: NDArray[Any] | None = labels.get(self.name)
+        self.name, self.position, self.labels = scored_output(output_specs(model), examples)
         self.exact: NDArray[np.float32] | None = None
 
     def has_classes(self) -> bool:

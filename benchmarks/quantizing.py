@@ -120,6 +120,7 @@ def quantize_file(
             likewise.
     """
     from slimedge.benchmarks.bit_choice import choose_bits
+    from slimedge.benchmarks.lost_answers import scored_output
     from slimedge.benchmarks.quantizing_for import LARGEST_DROP, quantize_for
     from slimedge.canonical import canonical
     from slimedge.compress.choosing import scheme_for
@@ -218,12 +219,9 @@ def quantize_file(
             progress=progress,
         )
     artifact = save_model(quantized, out)
-    labels = parts.evaluation.labels_for(outputs)
-    name = next(iter(labels), outputs[0].name)
-    position = [spec.name for spec in outputs].index(name)
+    name, position, truth = scored_output(outputs, parts.evaluation)
     before = model_outputs(network, parts.evaluation, position, "scoring the float model", progress)
     after = model_outputs(quantized, parts.evaluation, position, "scoring the quantized model", progress)
-    truth = labels.get(name)
     told = quantization_of(artifact.lineage) or {}
     scored = score(after, before, truth, name=name)
     return Quantized(

@@ -150,7 +150,8 @@ def _ways(model: keras.Model, asked: Quantize, kind: str) -> dict[str, Callable[
             static = replace(static, bits={"*": NEVER_SATURATES_BITS})
             ways[f"static int8, {NEVER_SATURATES_BITS}-bit kernels"] = static
         for name, layers in exclusions(model, Settings(exclude=frozenset(asked.exclude))).items():
-            ways[f"static int8, {name}"] = replace(static, exclude=(*asked.exclude, *layers))
+            bits = {pattern: width for pattern, width in static.bits.items() if pattern not in layers}
+            ways[f"static int8, {name}"] = replace(static, exclude=(*asked.exclude, *layers), bits=bits)
     if asked.scheme != DYNAMIC:
         ways[DYNAMIC] = Quantize(scheme=DYNAMIC, exclude=asked.exclude)
     return ways

@@ -29,11 +29,10 @@ def exclusions(model: keras.Model, settings: Settings) -> dict[str, tuple[str, .
     """
     graph = simplify(from_model(model))[0]
     placement = place(graph, exclude=dict.fromkeys(settings.exclude, EXCLUDED))
-    depthwise, between, every = set(), set(), set()
+    depthwise, between = set(), set()
     for node in graph.nodes:
         if node.source in placement.left_float:
             continue
-        every.add(node.source)
         if node.layer in placement.kernels:
             if node.layer.kind.startswith("Depthwise"):
                 depthwise.add(node.source)

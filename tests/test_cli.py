@@ -15,10 +15,8 @@ import pytest
 import tiny_files
 from tiny_onnx import linear
 
-from slimedge.cli import options
 from slimedge.cli.app import COMMANDS
 from slimedge.cli.running import run
-from slimedge.errors import InputError
 
 COMMAND = [sys.executable, "-m", "slimedge.cli"]
 GENERATOR = np.random.default_rng(3)
@@ -74,16 +72,6 @@ def test_the_version_is_the_package_s(capsys):
 
     assert run(["--version"]) == 0
     assert told(capsys)[0] == f"slimedge {slimedge.__version__}\n"
-
-
-def test_an_observer_may_be_for_all_tensors_or_for_those_of_a_name():
-    assert options.observers([]) == ("minmax", {})
-    assert options.observers(["a=b*=mse", "entropy", "c=percentile:99"]) == (
-        "entropy",
-        {"a=b*": "mse", "c": "percentile:99"},
-    )
-    with pytest.raises(InputError, match=r"--observer mse and --observer entropy are both for all tensors"):
-        options.observers(["mse", "entropy"])
 
 
 @pytest.mark.parametrize(
@@ -412,17 +400,3 @@ def test_an_interrupted_command_leaves_nothing_behind(folder, number, status):
     assert error == ("slimedge: interrupted; nothing half-written is left.\n" if status == 130 else "")
     assert sorted(folder.iterdir()) == files
     assert list(scratch.iterdir()) == []
-
-
-def test_progress_is_shown_on_a_terminal_only(monkeypatch, capsys):
-    from slimedge.progress import on_terminal, silent
-
-    with on_terminal() as progress:
-        assert progress is silent
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with on_terminal(quiet=True) as progress:
-        assert progress is silent
-    with on_terminal() as progress:
-        assert progress is not silent
-        progress("calibrating", 0.5)
-        progress("exporting")

@@ -6,11 +6,13 @@ import keras
 import pytest
 
 from slimedge.artifact_file import read_artifact
+from slimedge.benchmarks import quantizing_for
 from slimedge.benchmarks.demo import FOLDER
 from slimedge.benchmarks.fastest import Contender, decide, race
 from slimedge.comparison import Speedup
 from slimedge.compress.choosing import scheme_for
 from slimedge.compress.exclusions import exclusions
+from slimedge.compress.quantization import STATIC_INT8, Quantize
 from slimedge.compress.settings import Settings
 from slimedge.export.exporting import export_model
 from slimedge.keras_file import load_model
@@ -91,3 +93,14 @@ def test_depthwise_convolutions_and_the_arithmetic_between_kernels_may_stay_floa
     assert not set(depthwise) & set(between)
     assert set(found["both float"]) == {*depthwise, *between}
     assert exclusions(load_model(FOLDER / "dense_autoencoder.keras"), Settings()) == {}
+
+
+def test_bits_of_a_layer_that_is_tried_float_are_left_out():
+    model = load_model(FOLDER / "mobilenet_v3.keras")
+    layers = exclusions(model, Settings())["depthwise convolutions float"]
+    bits = {layers[0]: 4, "probabilities": 8}
+
+    ways = quantizing_for._ways(model, Quantize(STATIC_INT8, bits=bits), "tflite")
+
+    assert ways[STATIC_INT8].bits == bits
+    assert ways["static int8, depthwise convolutions float"].bits == {"probabilities": 8}
