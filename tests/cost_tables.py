@@ -5,7 +5,7 @@ from __future__ import annotations
 from table_making import NETS, NONE, of, percent, table
 
 from slimedge.benchmarks.peers.judging import over_fastest
-from slimedge.benchmarks.peers.rows import from_json
+from slimedge.benchmarks.peers.rows import OWN, from_json
 from slimedge.integers import saturates
 
 SIDES = ("ours", "plain")
@@ -103,7 +103,7 @@ def peers(found):
                     next(row for row in of_net if (row.format, row.maker) == (format_, maker))
                     for maker in ("slimedge", "float")
                 )
-                others = [row for row in of_net if row.maker not in {"slimedge", "float"}]
+                others = [row for row in of_net if row.maker not in {"float", *OWN}]
                 values.append(cell(ours, exact, others))
             columns.append(form(max(value for value in values if value is not None)))
         return columns

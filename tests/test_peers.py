@@ -18,7 +18,7 @@ from slimedge.benchmarks.peers.judging import bars, over_fastest
 from slimedge.benchmarks.peers.making import run_recipe
 from slimedge.benchmarks.peers.page import as_json, page
 from slimedge.benchmarks.peers.registry import FORMATS, PEERS, RECIPES
-from slimedge.benchmarks.peers.rows import FLOAT, OURS, Row, from_json, merged
+from slimedge.benchmarks.peers.rows import FLOAT, OURS, OWN, SEVEN, TRAINED, Row, from_json, merged
 from slimedge.comparison import Accuracy, AccuracyDelta, Speedup
 from slimedge.errors import InputError
 from slimedge.runtime.devices.local import Local
@@ -55,7 +55,7 @@ def missed(rows, nets=("net",)):
 
 def test_every_peer_has_a_name_of_its_own_and_plain_settings():
     assert len({peer.name for peer in PEERS}) == len(PEERS)
-    assert not {peer.name for peer in PEERS} & {FLOAT, OURS}
+    assert not {peer.name for peer in PEERS} & {FLOAT, *OWN}
     for peer in PEERS:
         assert json.loads(json.dumps(dict(peer.settings))) == peer.settings
         assert peer.format in FORMATS
@@ -285,6 +285,24 @@ def test_the_time_is_the_geometric_mean_over_that_of_the_fastest_peer_of_each_ne
 def test_slimedge_may_take_two_per_cent_longer_than_the_fastest_peer(ratio, met):
     rows = in_both_formats(a_row(FLOAT), a_row(OURS), a_row("peer", 0.9, ratio))
     assert (missed(rows) == []) == met
+
+
+def test_slimedge_s_fastest_file_has_a_bar_of_its_own():
+    rows = [a_row(FLOAT), a_row(OURS), a_row(SEVEN, ratio=0.7), a_row("peer", 0.9, 0.69)]
+
+    found = over_fastest(rows, ["net"], "onnx", own=(OURS, SEVEN))
+    assert found.value == pytest.approx(0.7 / 0.69)
+    assert found.high / found.value == pytest.approx(1.01 ** (2**0.5))
+    assert over_fastest(rows, ["net"], "onnx").value == pytest.approx(1 / 0.69)
+    assert [line.partition(":")[0] for line in missed(rows) if "time" in line] == ["onnx", "tflite"]
+
+
+def test_what_slimedge_trains_is_judged_beside_the_best_peer_too():
+    rows = in_both_formats(
+        a_row(FLOAT), a_row(OURS), a_row(TRAINED, 0.9005, 1.0), a_row("tfmot_qat", 0.902, 1.1)
+    )
+
+    assert "onnx of net: trained, at most 0.10% below the best peer: -0.15% (tfmot_qat)" in missed(rows)
 
 
 # What is written

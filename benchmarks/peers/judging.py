@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from slimedge.benchmarks import statistics
 from slimedge.benchmarks.peers.registry import FORMATS, PEERS
-from slimedge.benchmarks.peers.rows import FLOAT, OURS, Row
+from slimedge.benchmarks.peers.rows import FLOAT, OURS, OWN, Row
+from slimedge.benchmarks.peers.rows import TRAINED as OURS_TRAINED
 from slimedge.comparison import Speedup
 
 # Shares of right classes that may be lost, and growth of an autoencoder's squared error, in the same proportion to a
@@ -34,7 +35,7 @@ def bars(rows: Sequence[Row], nets: Sequence[str]) -> list[Bar]:
     """Judge slimedge's files of these nets."""
     return [
         *(bar for net in nets for format_ in FORMATS for bar in _exactness(rows, net, format_)),
-        *(_speed(rows, nets, format_) for format_ in FORMATS),
+        *(bar for format_ in FORMATS for bar in _speed(rows, nets, format_)),
     ]
 
 
@@ -44,7 +45,9 @@ def fastest(rows: Sequence[Row], net: str, format_: str) -> Row | None:
     return min(timed, key=lambda row: _value(row.time_ratio), default=None)
 
 
-def over_fastest(rows: Sequence[Row], nets: Sequence[str], format_: str) -> Speedup | None:
+def over_fastest(
+    rows: Sequence[Row], nets: Sequence[str], format_: str, *, own: Collection[str] = (OURS,)
+) -> Speedup | None:
     """Give slimedge's time over that of the fastest peer of each net, as the geometric mean over the nets.
 
     The nets were timed in runs of their own, so the logarithms' errors add up as squares.
@@ -53,20 +56,43 @@ def over_fastest(rows: Sequence[Row], nets: Sequence[str], format_: str) -> Spee
         rows: of these nets.
         nets: their names.
         format_: of the files.
+        own: slimedge's files of which the fastest counts.
 
     Returns:
         The mean with its 95 % interval; None where a net was not timed.
     """
-    found = [fastest(rows, net, format_) for net in nets]
-    ratios = [row.time_ratio for row in found if row and row.time_ratio]
-    if len(ratios) < len(nets) or not ratios:
+    ratios: list[Speedup] = []
+    for net in nets:
+        peer = fastest(rows, net, format_)
+        if peer is None or peer.time_ratio is None:
+            return None
+        mine = [
+            row.time_ratio
+            for row in rows
+            if row.net == net and row.format == format_ and row.maker in own and row.time_ratio
+        ]
+        mine += [ITSELF] if OURS in own else []
+        ratios.append(_over(min(mine, key=_value, default=ITSELF), peer.time_ratio))
+    if not ratios:
         return None
-    value = 1 / statistics.geometric_mean([ratio.value for ratio in ratios])
+    value = statistics.geometric_mean([ratio.value for ratio in ratios])
     below, above = (
         math.sqrt(sum(math.log(end / ratio.value) ** 2 for end, ratio in zip(ends, ratios, strict=True)))
         / len(ratios)
-        for ends in ([ratio.high for ratio in ratios], [ratio.low for ratio in ratios])
+        for ends in ([ratio.low for ratio in ratios], [ratio.high for ratio in ratios])
     )
+    return Speedup(value, value * math.exp(-below), value * math.exp(above))
+
+
+# The time of slimedge's first file over its own.
+ITSELF = Speedup(1.0, 1.0, 1.0)
+
+
+def _over(mine: Speedup, peer: Speedup) -> Speedup:
+    """Give the ratio of two ratios of times to the same file; their errors add up as squares."""
+    value = mine.value / peer.value
+    below = math.hypot(math.log(mine.value / mine.low), math.log(peer.high / peer.value))
+    above = math.hypot(math.log(mine.high / mine.value), math.log(peer.value / peer.low))
     return Speedup(value, value * math.exp(-below), value * math.exp(above))
 
 
@@ -88,6 +114,15 @@ def _exactness(rows: Sequence[Row], net: str, format_: str) -> Iterator[Bar]:
             _beside_best(leads, min),
             bool(leads) and min(leads.values()) >= -LARGEST_LAG - _ROUNDING,
         )
+        trained = next((row for row in rows if row.key == (net, format_, OURS_TRAINED)), None)
+        if trained and trained.accuracy:
+            best = max(peers, key=lambda row: row.accuracy.value if row.accuracy else 0.0)
+            lead = trained.accuracy.value - (best.accuracy.value if best.accuracy else 0.0)
+            yield Bar(
+                f"{what}: trained, at most {LARGEST_LAG:.2%} below the best peer",
+                f"{lead:+.2%} ({best.maker})",
+                lead >= -LARGEST_LAG - _ROUNDING,
+            )
     elif ours and exact and ours.squared_error and exact.squared_error:
         growth = ours.squared_error / exact.squared_error - 1
         yield Bar(
@@ -117,18 +152,23 @@ def _beside_best(over: Mapping[str, float], worst: Callable[..., str]) -> str:
     )
 
 
-def _speed(rows: Sequence[Row], nets: Sequence[str], format_: str) -> Bar:
-    ratio = over_fastest(rows, nets, format_)
-    return Bar(
-        f"{format_}: at most {LARGEST_TIME_RATIO} of the time of the fastest peer, geometric mean of the nets",
-        "not measured" if ratio is None else f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})",
-        ratio is not None and ratio.value <= LARGEST_TIME_RATIO,
-    )
+def _speed(rows: Sequence[Row], nets: Sequence[str], format_: str) -> Iterator[Bar]:
+    what: dict[str, tuple[str, ...]] = {format_: (OURS,)}
+    others = {row.maker for row in rows if row.format == format_ and row.maker in OWN} - {OURS}
+    if others:
+        what[f"{format_}, slimedge's fastest file"] = (OURS, *sorted(others))
+    for name, own in what.items():
+        ratio = over_fastest(rows, nets, format_, own=own)
+        yield Bar(
+            f"{name}: at most {LARGEST_TIME_RATIO} of the time of the fastest peer, geometric mean of the nets",
+            "not measured" if ratio is None else f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})",
+            ratio is not None and ratio.value <= LARGEST_TIME_RATIO,
+        )
 
 
 def _peers(rows: Sequence[Row], net: str) -> list[Row]:
     """Give the peers' files of a net in both formats."""
-    return [row for row in rows if row.net == net and row.maker not in {FLOAT, OURS}]
+    return [row for row in rows if row.net == net and row.maker not in {FLOAT, *OWN}]
 
 
 def _value(ratio: Speedup | None) -> float:

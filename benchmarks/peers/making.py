@@ -15,14 +15,19 @@ import numpy as np
 
 from slimedge.benchmarks.demo import FOLDER as DEMO
 from slimedge.benchmarks.models import AUTOENCODERS
-from slimedge.benchmarks.peers.registry import FORMATS, Peer
-from slimedge.benchmarks.peers.rows import FLOAT, OURS
+from slimedge.benchmarks.peers.registry import EPOCH, FORMATS, Peer
+from slimedge.benchmarks.peers.rows import FLOAT, OURS, SEVEN, TRAINED
+from slimedge.integers import NEVER_SATURATES_BITS
 
 if TYPE_CHECKING:
     from slimedge.data import Data
 
 CACHE = Path("build/peers")
 CALIBRATION = 512
+# In TFLite int8 products never saturate.
+SEVEN_FORMAT = "onnx"
+# As that of the peer that trains.
+LEARNING_RATE: float = EPOCH["learning_rate"]
 LIMIT_S = 3_600
 _LONGEST_REASON = 250
 
@@ -38,7 +43,7 @@ def reason_of(net: str, maker: str) -> Path:
 
 
 def make_own(net: str, data: Data) -> None:
-    """Write the float files, slimedge's int8 files, and what the peers start from.
+    """Write the float files, slimedge's files, and what the peers start from.
 
     Args:
         net: a model in the demo folder.
@@ -46,7 +51,8 @@ def make_own(net: str, data: Data) -> None:
     """
     import keras
 
-    from slimedge.compress.quantization import quantize
+    from slimedge.compress.quantization import STATIC_INT8, quantize
+    from slimedge.compress.training import train
     from slimedge.export.exporting import export_model
     from slimedge.keras_file import input_specs, load_model, save_model
 
@@ -54,10 +60,18 @@ def make_own(net: str, data: Data) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model = load_model(DEMO / f"{net}.keras")
     parts = data.bind(input_specs(model)).split(calibration=CALIBRATION)
-    quantized = folder / f"{OURS}.keras"
-    save_model(quantize(model, parts.calibration, scheme="static_wi8_ai8"), quantized)
     export_model(DEMO / f"{net}.keras", to=FORMATS, folder=folder, name=FLOAT)
-    export_model(quantized, to=FORMATS, folder=folder, name=OURS)
+    quantized = quantize(model, parts.calibration, scheme=STATIC_INT8)
+    seven = quantize(model, parts.calibration, scheme=STATIC_INT8, bits={"*": NEVER_SATURATES_BITS})
+    loss = None if net in AUTOENCODERS else "labels"
+    trained = train(quantized, parts.training, teacher=model, loss=loss, learning_rate=LEARNING_RATE)
+    for name, made, formats in (
+        (OURS, quantized, FORMATS),
+        (SEVEN, seven, SEVEN_FORMAT),
+        (TRAINED, trained, FORMATS),
+    ):
+        save_model(made, folder / f"{name}.keras")
+        export_model(folder / f"{name}.keras", to=formats, folder=folder, name=name)
     signature = [
         keras.InputSpec(shape=(1, *tensor.shape[1:]), dtype=tensor.dtype, name=tensor.name)
         for tensor in model.inputs

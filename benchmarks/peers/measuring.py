@@ -13,9 +13,9 @@ from slimedge.benchmarks import statistics
 from slimedge.benchmarks.accuracy import score
 from slimedge.benchmarks.latency import Settings, measure_latency
 from slimedge.benchmarks.models import AUTOENCODERS
-from slimedge.benchmarks.peers.making import file_of, reason_of
+from slimedge.benchmarks.peers.making import SEVEN_FORMAT, file_of, reason_of
 from slimedge.benchmarks.peers.registry import FORMATS, PEERS
-from slimedge.benchmarks.peers.rows import FLOAT, OURS, Row
+from slimedge.benchmarks.peers.rows import FLOAT, OURS, OWN, SEVEN, Row
 from slimedge.benchmarks.predicting import Predictions, predict
 from slimedge.errors import InputError, SlimedgeError
 from slimedge.runtime.targets import target_for
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 def makers(format_: str) -> list[str]:
     """Name all that make files of a format, float and slimedge first."""
-    return [FLOAT, OURS, *(peer.name for peer in PEERS if peer.format == format_)]
+    own = [name for name in OWN if name != SEVEN or format_ == SEVEN_FORMAT]
+    return [FLOAT, *own, *(peer.name for peer in PEERS if peer.format == format_)]
 
 
 def keys(nets: Sequence[str]) -> list[tuple[str, str, str]]:

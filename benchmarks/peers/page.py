@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from slimedge.benchmarks.peers.judging import bars
-from slimedge.benchmarks.peers.rows import FLOAT, OURS, Row, from_json
+from slimedge.benchmarks.peers.rows import FLOAT, OURS, OWN, Row, from_json
 from slimedge.comparison import AccuracyDelta
 from slimedge.integers import saturates
 
@@ -76,7 +76,8 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _cells(row: Row, rows: Sequence[Row], titles: Mapping[str, str], notes: list[str]) -> tuple[str, ...]:
     runtime = RUNTIMES[row.format]
-    name = {FLOAT: f"float, {runtime}", OURS: f"**slimedge**, {runtime}"}.get(row.maker) or titles[row.maker]
+    own = {maker: f"{title}, {runtime}" for maker, title in {FLOAT: "float", **OWN}.items()}
+    name = own.get(row.maker) or titles[row.maker]
     if row.reason is not None:
         if row.reason not in notes:
             notes.append(row.reason)
@@ -94,7 +95,8 @@ def _cells(row: Row, rows: Sequence[Row], titles: Mapping[str, str], notes: list
         else f"{row.squared_error:.5f}",
         _over(row, others[FLOAT], row.over_float),
         _ahead(
-            _over(row, others[OURS], row.over_ours), row.maker != FLOAT and _more_right(row, others[OURS])
+            _over(row, others[OURS], row.over_ours),
+            row.maker not in {FLOAT, *OWN} and _more_right(row, others[OURS]),
         ),
         NONE if row.sqnr_db is None else f"{row.sqnr_db:.1f} dB",
         NONE if row.file_bytes is None else f"{row.file_bytes / 1e3:,.0f}",
@@ -103,7 +105,8 @@ def _cells(row: Row, rows: Sequence[Row], titles: Mapping[str, str], notes: list
         NONE
         if ratio is None
         else _ahead(
-            f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})", row.maker != FLOAT and ratio.high < 1
+            f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
+            row.maker not in {FLOAT, *OWN} and ratio.high < 1,
         ),
     )
 
@@ -161,10 +164,11 @@ its side. The files are fed and read as floats; those with a dynamic scheme comp
 operators only.
 
 On an x86 CPU without VNNI, {here}, products of uint8 activations and int8 weights may saturate, which costs files of
-these types accuracy. `quantize_static` makes what it is asked for; slimedge chooses types that are exact on the CPU.
+these types accuracy. `quantize_static` makes what it is asked for; slimedge chooses types that are exact on the CPU,
+and with kernels of 7 bits that is the fast pair (`slimedge quantize --target ort` tries it).
 
-Nets are trained on by TFMOT for one epoch, on all training images but those for calibration; all others are quantized
-after training, slimedge's too.
+Nets are trained on for one epoch where it is said so, by TFMOT and by slimedge, on all training images but those for
+calibration; all others are quantized after training.
 
 {notes}
 """

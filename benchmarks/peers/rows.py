@@ -9,6 +9,14 @@ from typing import Any
 from slimedge.comparison import Accuracy, AccuracyDelta, Speedup
 
 FLOAT, OURS = "float", "slimedge"
+# Other files of slimedge's: kernels of 7 bits, whose products with uint8 activations saturate on no CPU; and the int8
+# net trained for an epoch, as a peer's is.
+SEVEN, TRAINED = "slimedge_7_bits", "slimedge_trained"
+OWN = {
+    OURS: "**slimedge**",
+    SEVEN: "**slimedge**, 7-bit kernels",
+    TRAINED: "**slimedge**, trained for an epoch",
+}
 
 
 @dataclass(frozen=True, slots=True)
