@@ -14,14 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from slimedge.benchmarks.bundled import NETS, RESULTS, first_output, full_set, show, write_result
+from slimedge.benchmarks.bundled import RESULTS, first_output, full_set, show, write_result
 from slimedge.benchmarks.demo import FOLDER
+from slimedge.benchmarks.models import CLASSIFIERS
 from slimedge.benchmarks.quantizing import quantize_file
 from slimedge.data import Data
 from slimedge.export.exporting import export_model
 from slimedge.keras_file import input_specs, load_model
 
-MODELS = NETS
+MODELS = CLASSIFIERS
 # Budgets in points, with the methods that choose integers in each try.
 BUDGETS: tuple[tuple[float, tuple[str, ...]], ...] = ((0.5, ()), (0.5, ("gptq",)))
 CALIBRATION = 512

@@ -59,17 +59,26 @@ class Files:
         }
 
 
-def full_set() -> Data:
-    """Give all of Fashion-MNIST, pixels in 0…1.
+def require_full_set() -> None:
+    """Raise where Fashion-MNIST is not installed.
 
     Raises:
-        UnavailableError: it is not installed.
+        UnavailableError: it is not.
     """
     if not DEBIAN_FOLDER.is_dir():
         raise UnavailableError(
             f"the full Fashion-MNIST set is not in {DEBIAN_FOLDER}; on Debian and Ubuntu, apt-get install "
             "dataset-fashion-mnist."
         )
+
+
+def full_set() -> Data:
+    """Give all of Fashion-MNIST, pixels in 0…1.
+
+    Raises:
+        UnavailableError: it is not installed.
+    """
+    require_full_set()
     return Data.load(DEBIAN_FOLDER, scale="1/255")
 
 

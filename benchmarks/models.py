@@ -188,6 +188,7 @@ FASHION_MNIST: Mapping[str, Callable[[], keras.Model]] = {
 }
 # Those of them that give the picture back instead of its class.
 AUTOENCODERS = frozenset({"dense_autoencoder"})
+CLASSIFIERS = tuple(name for name in FASHION_MNIST if name not in AUTOENCODERS)
 
 
 def word_lstm() -> keras.Model:

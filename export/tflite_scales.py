@@ -42,6 +42,14 @@ class StandIn:
     hidden: NDArray[np.int8]
     sums: NDArray[np.int64]
 
+    def is_same(self, other: StandIn) -> bool:
+        """Whether two layers have the same kernel."""
+        return (
+            np.array_equal(self.value, other.value)
+            and np.array_equal(self.scale, other.scale)
+            and np.array_equal(self.hidden, other.hidden)
+        )
+
 
 def stand_in(weight: Weight) -> StandIn | None:
     """Give what the converter is fed in place of a quantized weight; None where it finds the scales by itself.
@@ -103,7 +111,8 @@ def put_back(model: Any, stand_ins: Sequence[StandIn], schema: Any) -> None:
                 if whole is not None:
                     # Of its own: kernels of other layers may have had the same bytes.
                     tensor.buffer = add_buffer(model, schema, whole)
-                    lost = [other for other in lost if other is not one]
+                    # The converter makes one tensor of equal kernels, too.
+                    lost = [other for other in lost if not one.is_same(other)]
                     break
     _drop_unused(model, tensors)
     if lost:

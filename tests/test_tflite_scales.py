@@ -88,6 +88,25 @@ def test_the_file_holds_the_graph_s_integers_and_scales(quantized):
         assert np.abs(places[0]).max() <= 7
 
 
+def test_equal_kernels_of_two_layers_may_become_one_tensor():
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((6, 6, 4), name="image")
+    made = [layers.DepthwiseConv2D(1, name=name, use_bias=False) for name in ("first", "second")]
+    x = made[1](layers.ReLU(max_value=1.0)(made[0](inputs)))
+    network = keras.Model(inputs, layers.Add()([x, inputs]))
+    for layer in made:
+        layer.set_weights([np.full((1, 1, 4, 1), 0.75, np.float32)])
+    images = np.random.default_rng(4).random((16, 6, 6, 4), np.float32)
+    quantized = quantize(network, Data.load(images).bind(input_specs(network)), scheme="static_wi4_ai8")
+
+    constants = int8_constants(to_tflite(quantized))
+
+    assert len(constants) == 1
+    integers, scales, _ = constants[0]
+    assert np.all(integers == 7)
+    assert np.allclose(scales, 0.75 / 7)
+
+
 def test_a_kernel_that_is_not_found_is_an_error(quantized):
     content = to_tflite(quantized)
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
