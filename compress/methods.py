@@ -23,6 +23,7 @@ METHODS = Registry(
         "bias_absorption": "slimedge.compress.bias_absorption:BIAS_ABSORPTION",
         "smoothing": "slimedge.compress.smoothing:SMOOTHING",
         "adaround": "slimedge.compress.adaround:ADAROUND",
+        "adaround_blocks": "slimedge.compress.adaround_blocks:ADAROUND_BLOCKS",
         "gptq": "slimedge.compress.gptq:GPTQ",
         "bias_correction": "slimedge.compress.bias_correction:BIAS_CORRECTION",
         "bias_correction_analytic": "slimedge.compress.analytic_bias_correction:ANALYTIC_BIAS_CORRECTION",

@@ -7,17 +7,16 @@ their integers chosen already (Nagel et al., 2020, section 3.3, "asymmetric reco
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from slimedge.compress.calibration import OPEN_SIZE, layer_batches
-from slimedge.compress.planning import Grid, Kernel, Plan
-from slimedge.graph import Graph, Layer, Node, Value, mapper
-from slimedge.graph_making import layer_names, to_model
+from slimedge.compress.planning import Kernel, Plan
+from slimedge.compress.running import Runner, weights_of
+from slimedge.graph import Graph, Layer, Node, Value
 
 if TYPE_CHECKING:
     from slimedge.data import Data
@@ -51,7 +50,10 @@ class Visit:
         return self.node.layer
 
 
-def walk(plan: Plan, data: Data, choose: Callable[[Visit, Callable[[Kernel], Any]], Kernel]) -> Plan:
+Choose = Callable[[Visit, Callable[[Kernel], Any]], Kernel]
+
+
+def walk(plan: Plan, data: Data, choose: Choose) -> Plan:
     """Visit each layer with a kernel of one use, in order, and take the kernel that is chosen for it.
 
     Args:
@@ -63,53 +65,58 @@ def walk(plan: Plan, data: Data, choose: Callable[[Visit, Callable[[Kernel], Any
     Returns:
         The plan with the chosen kernels.
     """
-    graph, calls = plan.graph, plan.graph.calls()
-    model = to_model(graph, kept=False)
-    made = {operation.name: operation for operation in model.operations}
-    names = layer_names(graph)
-    kernels = dict(plan.kernels)
-    moved = {
-        (node, value): plan.grids[plan.placement.groups[node.output]]
-        for node, value in plan.placement.requantized
-    }
-    last = _last_uses(graph)
-    exact = _inputs(graph, data, plan)
-    rounded = {value: _on(plan, value, array) for value, array in exact.items()}
-    for index, node in enumerate(graph.nodes):
-        operation = made[names[node.layer]]
-        own = {
-            value: _fake_quant(rounded[value], moved[node, value])
-            if (node, value) in moved
-            else rounded[value]
-            for value in node.inputs
-        }
-        outputs = _call(operation, node, exact)
-        exact.update(zip(node.outputs, outputs, strict=True))
-        kernel = kernels.get(node.layer)
-        if kernel is None:
-            results = _call(operation, node, own)
-        else:
-            plain = operation.get_weights()
-
-            def output(kernel: Kernel, node: Node = node, operation: Any = operation, own: Any = own) -> Any:
-                operation.set_weights([kernel.rounded(), *([] if kernel.bias is None else [kernel.bias])])
-                return _call(operation, node, own)[0]
-
-            if calls[node.layer] == 1:
-                source = node.inputs[0]
-                visit = Visit(node, kernel, exact[source], own[source], outputs[0])
-                kernel = kernels[node.layer] = choose(visit, output)
-            results = [output(kernel)]
-            operation.set_weights(plain)
-        for value, array in zip(node.outputs, results, strict=True):
-            rounded[value] = _on(plan, value, array)
-        for value in [value for value in exact if last.get(value, -1) <= index]:
-            del exact[value], rounded[value]
-    return plan.with_kernels(kernels)
+    way = Way(plan, data)
+    way.along(plan.graph.nodes, choose)
+    return plan.with_kernels(way.kernels)
 
 
-def _last_uses(graph: Graph) -> dict[Value, int]:
-    return {value: index for index, node in enumerate(graph.nodes) for value in node.inputs}
+class Way:
+    """How far a graph was gone through: its activations there, and the kernels chosen so far.
+
+    Args:
+        plan: what is rounded.
+        data: bound; see `walk`.
+    """
+
+    def __init__(self, plan: Plan, data: Data) -> None:
+        self.runner = Runner(plan)
+        self.kernels = dict(plan.kernels)
+        self.exact = _inputs(plan.graph, data, plan)
+        self.rounded = {value: self.runner.on_grid(value, array) for value, array in self.exact.items()}
+        self._calls = plan.graph.calls()
+        self._last = {value: node for node in plan.graph.nodes for value in node.inputs}
+
+    def along(self, nodes: Iterable[Node], choose: Choose, kept: Collection[Value] = ()) -> None:
+        """Go through the nodes that come next.
+
+        Args:
+            nodes: in the order of the graph.
+            choose: as in `walk`.
+            kept: values that stay, whether a later node takes them or not.
+        """
+        for node in nodes:
+            own = self.runner.given(node, self.rounded)
+            outputs = self.runner.call(node, self.exact)
+            self.exact.update(zip(node.outputs, outputs, strict=True))
+            kernel = self.kernels.get(node.layer)
+            if kernel is None:
+                results = self.runner.call(node, own)
+            else:
+
+                def output(kernel: Kernel, node: Node = node, own: Any = own) -> Any:
+                    return self.runner.call(node, own, weights_of(kernel, kernel.rounded()))[0]
+
+                if self._calls[node.layer] == 1:
+                    source = node.inputs[0]
+                    visit = Visit(node, kernel, self.exact[source], own[source], outputs[0])
+                    kernel = self.kernels[node.layer] = choose(visit, output)
+                results = [output(kernel)]
+            for value, array in zip(node.outputs, results, strict=True):
+                self.rounded[value] = self.runner.on_grid(value, array)
+            for value in (*node.inputs, *node.outputs):
+                if self._last.get(value, node) is node and value not in kept:
+                    self.exact.pop(value, None)
+                    self.rounded.pop(value, None)
 
 
 def _inputs(graph: Graph, data: Data, plan: Plan) -> dict[Value, Any]:
@@ -127,22 +134,3 @@ def _inputs(graph: Graph, data: Data, plan: Plan) -> dict[Value, Any]:
         value: np.concatenate([np.asarray(batch[name]) for batch in batches])
         for name, value in zip(graph.input_names, graph.inputs, strict=True)
     }
-
-
-def _call(operation: Any, node: Node, arrays: Mapping[Value, Any]) -> list[NDArray[Any]]:
-    import keras
-
-    fill = mapper(lambda value: arrays[value])
-    return list(keras.tree.flatten(operation(*fill(node.args), **fill(dict(node.kwargs)))))
-
-
-def _on(plan: Plan, value: Value, array: Any) -> Any:
-    """An activation as the quantized model has it."""
-    group = plan.placement.groups.get(value)
-    return array if group is None else _fake_quant(array, plan.grids[group])
-
-
-def _fake_quant(array: Any, grid: Grid) -> Any:
-    import tensorflow as tf
-
-    return tf.quantization.fake_quant_with_min_max_vars(array, grid.low, grid.high, num_bits=grid.bits)

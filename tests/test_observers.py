@@ -117,22 +117,33 @@ def test_a_histogram_does_not_tell_how_its_numbers_came() -> None:
         np.testing.assert_array_equal(getattr(found[0], field), getattr(found[1], field))
 
 
-def test_one_example_in_four_counts_for_four_after_the_first_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(histograms, "COUNTED_ALL", 10 * 25)
-    values = LAPLACE[:50].copy()
-    values[11] = 1e5  # not one of those that count, and an end all the same
+def test_fewer_values_of_an_example_count_for_the_others_after_the_first_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    size = LAPLACE.shape[1]
+    monkeypatch.setattr(histograms, "COUNTED_ALL", 10 * size)
+    values = LAPLACE[:90].copy()
+    values[11, 1] = 1e5  # not one of those that count, and an end all the same
     thinned, expected = Histogram(), Histogram()
-    for batch in np.array_split(values, 9):
+    for batch in np.array_split(values, 17):
         thinned.update(batch)
     monkeypatch.undo()
     for index, row in enumerate(values):
-        for _ in range(1 if index < 10 else 4 * (index % 4 == 0)):
-            expected.update(row[None])
-    expected.update(np.float32([[1e5]]))
+        step = 1 if index < 10 else 4 if index < 40 else 16
+        for _ in range(step):
+            expected.update(row[None, index % step :: step])
     assert (thinned.low, thinned.high) == (values.min(), values.max())
     found, other = thinned.bins(), expected.bins()
-    np.testing.assert_array_equal(found.lower, other.lower[:-1])
-    np.testing.assert_array_equal(found.counts, other.counts[:-1])
+    np.testing.assert_array_equal(found.lower, other.lower)
+    np.testing.assert_array_equal(found.counts, other.counts)
+    assert found.total == pytest.approx(values.size, rel=0.01)
+
+
+@pytest.mark.parametrize("step", histograms.THINNED)
+def test_each_place_in_an_example_counts_as_often_as_the_others(step: int) -> None:
+    histogram = Histogram()
+    histogram._take(np.tile(np.arange(1, 38, dtype=np.float32), (2 * step, 1)), step)
+    assert np.all(histogram.bins().counts == 2 * step)
 
 
 def test_an_outlier_costs_the_others_no_place() -> None:
