@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from slimedge.artifact import Artifact
 from slimedge.artifact_file import read_artifact
 from slimedge.benchmarks.demo import DEBIAN_FOLDER, FOLDER
+from slimedge.benchmarks.models import AUTOENCODERS, IMAGE_SHAPE
 from slimedge.benchmarks.predicting import predict
 from slimedge.data import Data
 from slimedge.errors import UnavailableError
@@ -80,6 +81,19 @@ def full_set() -> Data:
     """
     require_full_set()
     return Data.load(DEBIAN_FOLDER, scale="1/255")
+
+
+def full_set_for(name: str) -> Data:
+    """Give all of Fashion-MNIST with what a bundled model should give: classes, or the pictures for an autoencoder."""
+    if name not in AUTOENCODERS:
+        return full_set()
+    require_full_set()
+    parts = []
+    for part in ("train", "test"):
+        (images,) = Data.load(DEBIAN_FOLDER, part=part, scale="1/255").arrays()[0].values()
+        pictures = images.reshape(-1, *IMAGE_SHAPE)
+        parts.append((pictures, pictures))
+    return Data.load(tuple(parts))
 
 
 def make_files(name: str, data: Data, folder: Path, *, scheme: str = "static_wi8_ai8") -> Files:

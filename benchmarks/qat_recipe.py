@@ -126,13 +126,17 @@ def measure(name: str, data: Data, seed: int, recipes: Sequence[tuple[float, int
 
 
 def gains(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
-    """Give mean and standard error of each recipe's gain, by rate and epochs."""
+    """Give mean, standard error and number of runs of each recipe's gain, by rate and epochs."""
     found = {}
     ordered = sorted(runs, key=lambda run: (run.epochs, run.learning_rate))
     for (epochs, rate), group in itertools.groupby(ordered, key=lambda run: (run.epochs, run.learning_rate)):
         values = [run.gain for run in group]
         error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-        found[f"{rate:g}, epochs {epochs}"] = {"mean": mean(values), "standard_error": error}
+        found[f"{rate:g}, epochs {epochs}"] = {
+            "mean": mean(values),
+            "standard_error": error,
+            "runs": len(values),
+        }
     return found
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from statistics import mean
 
 from table_making import NETS, NONE, of, percent, table
+
+from slimedge.benchmarks.models import AUTOENCODERS
 
 
 def full_set(found):
@@ -76,38 +79,48 @@ def inner(counts):
 def qat(found):
     names = list(dict.fromkeys(run["model"] for run in found["runs"]))
 
-    def row(what, bits, value, engine="keras"):
+    def cell(name, scores):
+        form = "{:.5f}".format if name in AUTOENCODERS else percent
+        return f"{form(mean(scores))} ({len(scores)})" if scores else "–"
+
+    def row(what, bits, score, engine="keras"):
         chosen = {
             name: [
-                value(run)
+                run[score]
                 for run in found["runs"]
                 if (run["model"], run["weight_bits"], run["engine"]) == (name, bits, engine)
             ]
             for name in names
         }
+        return (what, *(cell(name, scores) for name, scores in chosen.items()))
+
+    return table(
+        "accuracy on all of Fashion-MNIST's test images, or squared error of a pixel, mean (of so many seeds) "
+        "([qat.json](benchmarks/results/qat.json))",
+        [NETS[name] for name in names],
+        row("float", 8, "float_score"),
+        row("int8, post-training", 8, "post_training_score"),
+        row("int8, trained for one epoch", 8, "trained_score"),
+        row("the same by TFMOT, ranges as calibrated", 8, "trained_score", "tfmot"),
+        row("the same by TFMOT, ranges from -6…6", 8, "trained_score", "tfmot_uncalibrated"),
+        row("4-bit weights, trained for one epoch", 4, "trained_score"),
+    )
+
+
+def qat_recipe(found):
+    def row(recipe, gain):
+        rate, epochs = recipe.split(", epochs ")
         return (
-            what,
-            *(
-                f"{percent(sum(found) / len(found))} ({len(found)})" if found else "–"
-                for found in chosen.values()
-            ),
+            f"rate {float(rate):g}, {epochs} epoch{'s' * (epochs != '1')}",
+            f"{100 * gain['mean']:+.2f} ± {100 * gain['standard_error']:.2f}",
+            str(gain["runs"]),
         )
 
     return table(
-        "accuracy on all of Fashion-MNIST's test images, mean (of so many seeds) ([qat.json]"
-        "(benchmarks/results/qat.json))",
-        [NETS[name] for name in names],
-        row("float", 8, lambda run: run["float_accuracy"]),
-        row("int8, post-training", 8, lambda run: run["post_training_accuracy"]),
-        row("int8, trained for one epoch", 8, lambda run: run["trained_accuracy"]),
-        row("the same by TFMOT, ranges as calibrated", 8, lambda run: run["trained_accuracy"], "tfmot"),
-        row(
-            "the same by TFMOT, ranges from -6…6",
-            8,
-            lambda run: run["trained_accuracy"],
-            "tfmot_uncalibrated",
-        ),
-        row("4-bit weights, trained for one epoch", 4, lambda run: run["trained_accuracy"]),
+        "points that training adds to post-training int8 on the 5,000 held-out images ([qat_recipe.json]"
+        "(benchmarks/results/qat_recipe.json))",
+        ["mean ± standard error", "nets and seeds"],
+        *(row(*each) for each in found["gains"].items()),
     )
 
 

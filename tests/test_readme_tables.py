@@ -18,6 +18,7 @@ TABLES = {
     for table in (
         accuracy_tables.full_set,
         accuracy_tables.qat,
+        accuracy_tables.qat_recipe,
         accuracy_tables.words,
         accuracy_tables.weight_only,
         cost_tables.zoo,
