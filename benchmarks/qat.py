@@ -117,7 +117,7 @@ def measure(name: str, data: Data, bits: int, seed: int, folder: Path, engine: s
     train_s = time.monotonic() - started
 
     def score(artifact: Artifact) -> float:
-        found, wanted = first_output(artifact, parts.evaluation), parts.evaluation.labels
+        found, wanted = first_output(artifact, parts.evaluation), np.asarray(parts.evaluation.labels)
         if name in AUTOENCODERS:
             return float(np.mean(np.square(found - wanted), dtype=np.float64))
         return float(np.mean(found.argmax(axis=1) == wanted))

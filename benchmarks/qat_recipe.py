@@ -80,8 +80,8 @@ class Run:
 def held_out_set() -> Data:
     """Give the images that the nets were trained on as the part train, and those held out as the part test."""
     require_full_set()
-    inputs, labels = Data.load(DEBIAN_FOLDER, part="train", scale="1/255").arrays()
-    (images,) = inputs.values()
+    inputs, found = Data.load(DEBIAN_FOLDER, part="train", scale="1/255").arrays()
+    (images,), labels = inputs.values(), np.asarray(found)
     seen = len(images) - HELD_OUT
     return Data.load(((images[:seen], labels[:seen]), (images[seen:], labels[seen:])))
 

@@ -63,14 +63,14 @@ def adaptively_rounded(quadratic: Quadratic, settings: AdaRound = ADAROUND) -> N
     power = float(np.mean(np.diagonal(quadratic.hessian, axis1=1, axis2=2))) or 1.0
     hessian = quadratic.hessian / np.float32(power)
     gain = quadratic.shift / (power * quadratic.scale)
-    weights = quadratic.weights
+    weights, moving = quadratic.weights, quadratic.moving
     rest = np.clip(clipped - floor, 0.01, 0.99)
     logits = -np.log(STRETCH / (rest - SHIFT) - 1)
     first, second = np.zeros_like(logits), np.zeros_like(logits)
     steps = int(np.clip(OPERATIONS / (hessian.size * weights.shape[-1]), 200, settings.steps))
     for step in range(1, steps + 1):
         sigmoid = 1 / (1 + np.exp(-logits))
-        share = np.clip(sigmoid * STRETCH + SHIFT, 0, 1)
+        share = np.clip(sigmoid * STRETCH + SHIFT, 0, 1) * moving
         change = (floor + share - weights).astype(np.float32)
         gradient = 2 * (hessian @ change + gain)
         progress = (step / steps - settings.warm_up) / (1 - settings.warm_up)
@@ -86,6 +86,6 @@ def adaptively_rounded(quadratic: Quadratic, settings: AdaRound = ADAROUND) -> N
         logits -= (
             settings.learning_rate * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
         )
-    chosen = descended(quadratic, floor + (logits > 0))
+    chosen = descended(quadratic, floor + ((logits > 0) & moving))
     nearest = quadratic.nearest()
     return np.where(quadratic.errors(chosen) <= quadratic.errors(nearest), chosen, nearest)

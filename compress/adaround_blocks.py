@@ -180,7 +180,7 @@ class _Between:
 
     Attributes:
         low: the lower one, float32.
-        scale: of the kernel.
+        scale: of the kernel; 0 where the weight is 0, as pruning left it, and stays so.
         share: float32, at the start, how far it is from the lower to the upper one.
     """
 
@@ -195,7 +195,8 @@ class _Between:
         chosen = np.rint(kernel.rounded() / kernel.scale).astype(np.float64)
         low = np.clip(np.where(weights > chosen, chosen, chosen - 1), -limit, limit - 1)
         share = (1 - trust) * np.clip(weights - low, 0, 1) + trust * (chosen - low)
-        return cls(low.astype(np.float32), kernel.scale, share.astype(np.float32))
+        scale = np.where(weights == 0, np.float32(0), kernel.scale)
+        return cls(low.astype(np.float32), scale, share.astype(np.float32))
 
     def kernel(self, share: Any) -> Any:
         return (self.low + share) * self.scale

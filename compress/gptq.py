@@ -66,10 +66,10 @@ def _one_group(quadratic: Quadratic, group: int, damping: float) -> NDArray[np.f
     )
     order = np.argsort(-diagonal)
     upper = np.linalg.cholesky(np.linalg.inv(hessian[np.ix_(order, order)])).T
-    rest = target[order].copy()
+    rest, moving = target[order], quadratic.moving[group][order]
     chosen = np.empty_like(rest)
     for index in range(size):
-        chosen[index] = np.clip(np.rint(rest[index]), -quadratic.limit, quadratic.limit)
+        chosen[index] = np.clip(np.rint(rest[index]), -quadratic.limit, quadratic.limit) * moving[index]
         error = (rest[index] - chosen[index]) / upper[index, index]
         rest[index + 1 :] -= np.outer(upper[index, index + 1 :], error)
     result = np.empty_like(chosen)

@@ -12,6 +12,7 @@ import numpy as np
 from slimedge.compress.folding import Affine, affine_of, normalized
 from slimedge.compress.placement import joined_to_integers
 from slimedge.compress.rules import Role, role_of
+from slimedge.compress.simplifying import one_position
 from slimedge.graph import Graph, Layer, Node, Value
 
 
@@ -70,7 +71,7 @@ def _depthwise(node: Node, affine: Affine) -> Layer:
     kernel = gain.reshape((1, -1, 1) if one_d else (1, 1, -1, 1))
     config = {
         "name": node.layer.name,
-        "kernel_size": (1,) if one_d else (1, 1),
+        **one_position(one_d=one_d),
         "data_format": "channels_last",
         "dtype": node.layer.config.get("dtype", "float32"),
         "trainable": bool(node.layer.weights),  # a constant stays one

@@ -51,6 +51,11 @@ class Quadratic:
     scale: NDArray[np.float64]
     limit: int
 
+    @property
+    def moving(self) -> NDArray[np.bool_]:
+        """Which weights may become any integer: those that are 0, as pruning left them, stay 0."""
+        return np.asarray(self.weights != 0)
+
     def errors(self, integers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give the expected squared error of each output without the constant, shape (groups, 1, outputs)."""
         change = (integers - self.weights) * self.scale
@@ -80,7 +85,7 @@ def descended(quadratic: Quadratic, integers: NDArray[np.float64]) -> NDArray[np
     for _ in range(min(inputs, int(DESCENT / values.size))):
         step = np.where(slope > 0, -1.0, 1.0)
         gain = 2 * step * quadratic.scale * slope + diagonal * quadratic.scale**2
-        gain[np.abs(values + step) > quadratic.limit] = np.inf
+        gain[(np.abs(values + step) > quadratic.limit) | ~quadratic.moving] = np.inf
         place = np.argmin(gain, axis=1)
         change = np.where(gain[rows, place, columns] < 0, step[rows, place, columns], 0.0)
         if not change.any():

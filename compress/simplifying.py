@@ -193,6 +193,12 @@ def split_separable(graph: Graph) -> Graph:
     return graph.with_nodes(nodes)
 
 
+def one_position(*, one_d: bool) -> dict[str, Any]:
+    """Give the settings of a convolution that looks at one position of a sequence or picture."""
+    sizes = dict.fromkeys(("kernel_size", "strides", "dilation_rate"), (1,) if one_d else (1, 1))
+    return {**sizes, "padding": "valid"}
+
+
 def _separable_parts(graph: Graph, layer: Layer, layers: Any) -> tuple[Layer, Layer]:
     one_d = layer.kind == "SeparableConv1D"
     config = layer.config
@@ -220,7 +226,7 @@ def _separable_parts(graph: Graph, layer: Layer, layers: Any) -> tuple[Layer, La
             **shared,
             "name": layer.name,
             "filters": config["filters"],
-            "kernel_size": (1,) if one_d else (1, 1),
+            **one_position(one_d=one_d),
             "use_bias": config["use_bias"],
             "activation": config["activation"],
         },

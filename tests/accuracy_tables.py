@@ -100,10 +100,10 @@ def qat(found):
         [NETS[name] for name in names],
         row("float", 8, "float_score"),
         row("int8, post-training", 8, "post_training_score"),
-        row("int8, trained for one epoch", 8, "trained_score"),
+        row("int8, trained for two epochs", 8, "trained_score"),
         row("the same by TFMOT, ranges as calibrated", 8, "trained_score", "tfmot"),
         row("the same by TFMOT, ranges from -6…6", 8, "trained_score", "tfmot_uncalibrated"),
-        row("4-bit weights, trained for one epoch", 4, "trained_score"),
+        row("4-bit weights, trained for two epochs", 4, "trained_score"),
     )
 
 

@@ -112,6 +112,26 @@ def test_without_a_step_it_is_adaround_of_the_layers(plan, layerwise, data):
             np.testing.assert_array_equal(kept.kernels[layer].rounded(), layerwise.kernels[layer].rounded())
 
 
+def test_weights_that_pruning_made_zero_stay_zero(network, data):
+    pruned = keras.models.clone_model(network)
+    zeros = {}
+    for layer in network.layers:
+        weights = layer.get_weights()
+        if weights:
+            zeros[layer.name] = np.random.default_rng(2).random(weights[0].shape) < 0.5
+            weights[0] = np.where(zeros[layer.name], 0, weights[0])
+            pruned.get_layer(layer.name).set_weights(weights)
+    graph = simplify(from_model(pruned))[0]
+    placement = place(graph)
+    plan = planned(graph, placement, calibrate(graph, placement, data), Bits(4, 8))
+
+    rounded = ADAROUND_BLOCKS.refine(plan, data)
+
+    for layer, kernel in rounded.kernels.items():
+        assert np.all(kernel.rounded()[zeros[layer.name]] == 0)
+        assert not np.array_equal(kernel.rounded(), plan.kernels[layer].rounded())
+
+
 def test_it_starts_from_the_integers_that_were_chosen_before(plan, data):
     none = replace(ADAROUND_BLOCKS, steps=0)
     chosen = plan.with_kernels(

@@ -108,6 +108,27 @@ def test_every_method_gives_kernels_on_their_grid(name, network, data):
     assert lineage_of(made)[-1].settings["methods"] == [name]
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_takes_kernels_that_rewriting_made(name):
+    keras.utils.set_random_seed(5)
+    x = inputs = keras.Input((8, 8, 3), name="image")
+    x = layers.Rescaling(2.0, offset=-1.0, name="rescaling")(x)
+    x = layers.SeparableConv2D(8, 3, activation="hard_swish", name="separable")(x)
+    gate = layers.GlobalAveragePooling2D(keepdims=True, name="squeeze")(x)
+    gate = layers.Conv2D(8, 1, activation="hard_sigmoid", name="gate")(gate)
+    x = layers.BatchNormalization(name="norm")(layers.Multiply(name="excite")([x, gate]))
+    network = keras.Model(inputs, layers.Dense(4, name="classes")(layers.Flatten()(x)))
+    images = np.random.default_rng(6).random((64, 8, 8, 3), np.float32)
+
+    made = quantize(network, Data.load(images), scheme="static_wi4_ai8", methods=(name,))
+
+    nearest = quantize(network, Data.load(images), scheme="static_wi4_ai8")
+    exact, found, before = (
+        np.asarray(model.predict(images, verbose=0)) for model in (network, made, nearest)
+    )
+    assert np.mean((found - exact) ** 2) < 2 * np.mean((before - exact) ** 2)
+
+
 @pytest.mark.parametrize(
     "order", [("equalization", "gptq", "bias_correction"), ("smoothing", "equalization", "adaround")]
 )

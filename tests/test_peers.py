@@ -305,6 +305,21 @@ def test_what_slimedge_trains_is_judged_beside_the_best_peer_too():
     assert "onnx of net: trained, at most 0.10% below the best peer: -0.15% (tfmot_qat)" in missed(rows)
 
 
+def test_an_autoencoder_that_slimedge_trains_is_judged_beside_the_best_peer_too():
+    def rows(trained):
+        return in_both_formats(
+            a_row(FLOAT, None, squared_error=0.0100),
+            a_row(OURS, None, squared_error=0.0100),
+            a_row(TRAINED, None, 1.0, squared_error=trained),
+            a_row("tfmot_qat", None, 1.1, squared_error=0.0100),
+        )
+
+    assert missed(rows(0.01009)) == []
+    assert missed(rows(0.01012))[0] == (
+        "onnx of net: trained, squared error at most 1% above the best peer's: +1.20% (tfmot_qat)"
+    )
+
+
 # What is written
 
 

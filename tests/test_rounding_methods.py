@@ -62,6 +62,19 @@ def test_integers_are_whole_inside_the_grid_and_no_worse_than_the_nearest(method
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_weights_that_pruning_made_zero_stay_zero(method):
+    for seed in range(3):
+        form = quadratic(seed, inputs=20, outputs=3, shift=0.02)
+        zeros = np.random.default_rng(seed).random(form.weights.shape) < 0.5
+        form.weights[zeros] = 0
+
+        chosen = METHODS[method](form)
+
+        assert np.all(chosen[zeros] == 0)
+        assert error(form, chosen).sum() < error(form, form.nearest()).sum()
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_inputs_that_hang_together_are_rounded_together(method):
     ratios = []
     for seed in range(10):

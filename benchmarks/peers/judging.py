@@ -136,6 +136,15 @@ def _exactness(rows: Sequence[Row], net: str, format_: str) -> Iterator[Bar]:
             _beside_best(over, max),
             bool(over) and max(over.values()) <= LARGEST_GROWTH_OVER_PEER,
         )
+        trained = next((row for row in rows if row.key == (net, format_, OURS_TRAINED)), None)
+        if trained and trained.squared_error and over:
+            least = max(over, key=lambda maker: over[maker])
+            growth = (1 + over[least]) * trained.squared_error / ours.squared_error - 1
+            yield Bar(
+                f"{what}: trained, squared error at most {LARGEST_GROWTH_OVER_PEER:.0%} above the best peer's",
+                f"{growth:+.2%} ({least})",
+                growth <= LARGEST_GROWTH_OVER_PEER,
+            )
     else:
         yield Bar(f"{what}: as right as float and the best peer", "not measured", met=False)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slimedge.benchmarks.bundled import full_set_for
 from slimedge.benchmarks.demo import FOLDER as DEMO
 from slimedge.benchmarks.models import AUTOENCODERS
 from slimedge.benchmarks.peers.registry import EPOCH, FORMATS, Peer
@@ -63,8 +64,9 @@ def make_own(net: str, data: Data) -> None:
     export_model(DEMO / f"{net}.keras", to=FORMATS, folder=folder, name=FLOAT)
     quantized = quantize(model, parts.calibration, scheme=STATIC_INT8)
     seven = quantize(model, parts.calibration, scheme=STATIC_INT8, bits={"*": NEVER_SATURATES_BITS})
-    loss = None if net in AUTOENCODERS else "labels"
-    trained = train(quantized, parts.training, teacher=model, loss=loss, learning_rate=LEARNING_RATE)
+    # The same examples, an autoencoder's with the pictures as what it should give, as the peer that trains has them.
+    wanted = full_set_for(net).bind(input_specs(model)).split(calibration=CALIBRATION).training
+    trained = train(quantized, wanted, loss="labels", learning_rate=LEARNING_RATE)
     for name, made, formats in (
         (OURS, quantized, FORMATS),
         (SEVEN, seven, SEVEN_FORMAT),

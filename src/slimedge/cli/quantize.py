@@ -43,7 +43,7 @@ def quantize(
             "--method",
             metavar="METHOD",
             help="Makes static integers more exact, may be repeated: equalization, bias_absorption, smoothing, "
-            "adaround, gptq, bias_correction, bias_correction_analytic.",
+            "adaround, adaround_blocks, gptq, bias_correction, bias_correction_analytic.",
         ),
     ] = None,
     granularity: Annotated[
