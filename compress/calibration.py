@@ -72,10 +72,8 @@ def calibrate(
     members: dict[int, list[int]] = {}
     for index, value in enumerate(watched):
         members.setdefault(placement.groups[value], []).append(index)
-    seen = Watch(graph, watched)
-    size = batch_size or seen.batch_size
-    if len(data) > EAGER_BATCHES * size:
-        seen = Watch(graph, watched, compiled=True)
+    size = batch_size or batch_size_for(watched)
+    seen = Watch(graph, watched, compiled=len(data) > EAGER_BATCHES * size)
 
     def observe(group: int, arrays: Sequence[NDArray[np.float32]]) -> None:
         for pieces in _pieces(arrays):
@@ -83,8 +81,9 @@ def calibrate(
                 _check_finite(graph, watched[index], piece)
             seers[group].update(_joined(pieces))
 
-    # TensorFlow and numpy compute without Python's lock, so one batch is observed while the next one is computed.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    # TensorFlow and numpy compute without Python's lock, so one batch is observed while the next one is computed. With as
+    # many threads as cores beside TensorFlow's own, they push each other's tensors out of the caches.
+    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2)) as pool:
         observing: list[Future[None]] = []
         for batch, _ in data.batches(size):
             arrays = seen.run(batch)
@@ -96,7 +95,8 @@ def calibrate(
             if progress is not None:
                 progress(len(next(iter(batch.values()))))
         _finish(observing)
-    return {group: seer.range() for group, seer in seers.items()} | dict(placement.fixed)
+        ranges = dict(zip(seers, pool.map(lambda seer: seer.range(), seers.values()), strict=True))
+    return ranges | dict(placement.fixed)
 
 
 def _finish(observing: Iterable[Future[None]]) -> None:
@@ -138,7 +138,7 @@ class Watch:
         tied = [value for value in values if value not in graph.inputs]
         self._inputs = {index: graph.inputs.index(v) for index, v in enumerate(values) if v in graph.inputs}
         self._count = len(values)
-        self.batch_size = _batch_size(values)
+        self.batch_size = batch_size_for(values)
         self._call: Callable[[Any], Any] | None = None
         if tied:
             probe = replace(
@@ -226,7 +226,8 @@ def _check_finite(graph: Graph, value: Value, array: NDArray[np.float32]) -> Non
     )
 
 
-def _batch_size(values: Sequence[Value]) -> int:
+def batch_size_for(values: Sequence[Value]) -> int:
+    """Give how many examples of these values are looked at together: 64, or what fits into the memory."""
     sizes = ([OPEN_SIZE if size is None else size for size in value.shape[1:]] for value in values)
     per_example = sum(4 * math.prod(size) for size in sizes)
     return int(np.clip(ACTIVATION_BUDGET_BYTES // max(per_example, 1), 1, LARGEST_BATCH))

@@ -131,7 +131,7 @@ def test_fewer_values_of_an_example_count_for_the_others_after_the_first_ones(
     for index, row in enumerate(values):
         step = 1 if index < 10 else 4 if index < 40 else 16
         for _ in range(step):
-            expected.update(row[None, index % step :: step])
+            expected.update(row[None, -index * size % step :: step])
     assert (thinned.low, thinned.high) == (values.min(), values.max())
     found, other = thinned.bins(), expected.bins()
     np.testing.assert_array_equal(found.lower, other.lower)
@@ -139,11 +139,17 @@ def test_fewer_values_of_an_example_count_for_the_others_after_the_first_ones(
     assert found.total == pytest.approx(values.size, rel=0.01)
 
 
-@pytest.mark.parametrize("step", histograms.THINNED)
-def test_each_place_in_an_example_counts_as_often_as_the_others(step: int) -> None:
+@pytest.mark.parametrize("size", [16, 17, 34, 36, 37])
+def test_each_place_in_an_example_counts_as_often_as_the_others(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(histograms, "COUNTED_ALL", 1)
+    row = np.float32(1.01) ** np.arange(size, dtype=np.float32)
     histogram = Histogram()
-    histogram._take(np.tile(np.arange(1, 38, dtype=np.float32), (2 * step, 1)), step)
-    assert np.all(histogram.bins().counts == 2 * step)
+    histogram.update(np.tile(row, (4000, 1)))
+    counts = histogram.bins().counts
+    assert len(counts) == size
+    assert counts == pytest.approx(np.full(size, 4000), abs=40)
 
 
 def test_an_outlier_costs_the_others_no_place() -> None:

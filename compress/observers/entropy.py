@@ -57,9 +57,16 @@ def best_range(bins: Bins, low: float, high: float, bits: int) -> tuple[float, f
         (max(low, -threshold), min(high, threshold)).
     """
     largest = max(-low, high)
-    thresholds = [largest * 2 ** (-step / OCTAVE_THRESHOLDS) for step in range(OCTAVES * OCTAVE_THRESHOLDS)]
-    ranges = [(max(low, -threshold), min(high, threshold)) for threshold in thresholds]
-    return min(ranges, key=lambda ends: divergence(bins, ends[0], ends[1], bits))
+    best, least = (low, high), np.inf
+    for step in range(OCTAVES * OCTAVE_THRESHOLDS):
+        threshold = largest * 2 ** (-step / OCTAVE_THRESHOLDS)
+        ends = max(low, -threshold), min(high, threshold)
+        found = divergence(bins, *ends, bits)
+        if found < least:
+            best, least = ends, found
+        elif np.isinf(found):
+            break  # a narrower one clips more values, and has fewer bins
+    return best
 
 
 def divergence(bins: Bins, low: float, high: float, bits: int) -> float:
