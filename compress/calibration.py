@@ -81,8 +81,8 @@ def calibrate(
                 _check_finite(graph, watched[index], piece)
             seers[group].update(_joined(pieces))
 
-    # TensorFlow and numpy compute without Python's lock, so one batch is observed while the next one is computed. With as
-    # many threads as cores beside TensorFlow's own, they push each other's tensors out of the caches.
+    # TensorFlow and numpy compute without Python's lock, so one batch is observed while the next one is computed. With
+    # as many threads as cores beside TensorFlow's own, they push each other's tensors out of the caches.
     with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2)) as pool:
         observing: list[Future[None]] = []
         for batch, _ in data.batches(size):
