@@ -4,9 +4,9 @@
 # make peers   the bundled nets through other quantizers, each in an environment of its own under build/peers (6 GB),
 #              written to docs/peers.md (an hour)
 # make full-set | qat | words | speed | weight-only | aa | export-cost | calibration-cost | observer-effect |
-#      method-effect | activation-bits | train-demo | train-words
+#      method-effect | bit-budget | activation-bits | qat-recipe | train-demo | train-words
 #              the measurements under benchmarks/, written to benchmarks/results; each exits 1
-#              where one of its bars is missed. make measure runs all but the last two.
+#              where one of its bars is missed. make measure runs all but the last three.
 # make install only the installation;  make wheel  a wheel in dist/;  make clean  remove what make made
 #
 # PYTHON=/path/to/python chooses the interpreter; else the newest of python3.13 … python3.11, python3 that fits.
@@ -33,7 +33,7 @@ LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
 .PHONY: help demo test install lint wheel clean zoo measure full-set qat words speed weight-only aa export-cost \
-	calibration-cost observer-effect method-effect bit-budget activation-bits train-demo train-words peers
+	calibration-cost observer-effect method-effect bit-budget activation-bits qat-recipe train-demo train-words peers
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -62,6 +62,10 @@ full-set: install
 
 qat: install
 	$(BIN)/python -m slimedge.benchmarks.qat
+
+# Chosen on held-out training images; qat takes what it found.
+qat-recipe: install
+	$(BIN)/python -m slimedge.benchmarks.qat_recipe
 
 words: install
 	$(BIN)/python -m slimedge.benchmarks.words_accuracy

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from slimedge.artifact_file import read_artifact
-from slimedge.benchmarks.bundled import first_output, full_set, show, write_result
+from slimedge.benchmarks.bundled import conclude, first_output, full_set, show
 from slimedge.benchmarks.demo import FOLDER
 from slimedge.benchmarks.models import AUTOENCODERS, FASHION_MNIST
 from slimedge.compress.quantization import quantize
@@ -133,15 +133,8 @@ def main() -> int:
     for name in (name for name in FASHION_MNIST if name not in AUTOENCODERS):
         with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
             runs += measure(name, data, Path(folder))
-    bars = missed(runs)
-    found: dict[str, Any] = {
-        "calibration_examples": EXAMPLES,
-        "runs": [asdict(run) for run in runs],
-        "missed": bars,
-    }
-    path = write_result("activation_bits", found)
-    sys.stdout.write("".join(f"missed: {bar}\n" for bar in bars) + f"written to {path}\n")
-    return 1 if bars else 0
+    found = {"calibration_examples": EXAMPLES, "runs": [asdict(run) for run in runs]}
+    return conclude("activation_bits", found, missed(runs))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,13 @@ def show(found: Mapping[str, Any]) -> None:
     """Print what a measurement found, a line each."""
     for key, value in found.items():
         sys.stdout.write(f"{key:>20}  {value}\n")
+
+
+def conclude(name: str, measured: Mapping[str, Any], missed: Sequence[str]) -> int:
+    """Write what was found with the bars that were missed, print these, and give the exit status."""
+    path = write_result(name, {**measured, "missed": list(missed)})
+    sys.stdout.write("".join(f"missed: {bar}\n" for bar in missed) + f"written to {path}\n")
+    return 1 if missed else 0
 
 
 def write_result(name: str, measured: Mapping[str, Any]) -> Path:

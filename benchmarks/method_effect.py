@@ -15,11 +15,11 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from slimedge.benchmarks.bundled import NETS, RESULTS, first_output, full_set, show, write_result
+from slimedge.benchmarks.bundled import NETS, RESULTS, conclude, first_output, full_set, show
 from slimedge.benchmarks.demo import FOLDER
 from slimedge.benchmarks.quantizing import quantize_file
 from slimedge.benchmarks.rescaled import rescaled
@@ -205,15 +205,8 @@ def main() -> int:
         runs = [Run(**{**run, "methods": tuple(run["methods"])}) for run in written]
     with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
         runs = merged(runs, measure(full_set(), wanted(given.models, given.only), Path(folder)))
-    bars = missed(runs)
-    found: dict[str, Any] = {
-        "calibration_examples": EXAMPLES,
-        "runs": [asdict(run) for run in runs],
-        "missed": bars,
-    }
-    path = write_result("method_effect", found)
-    sys.stdout.write("".join(f"missed: {bar}\n" for bar in bars) + f"written to {path}\n")
-    return 1 if bars else 0
+    found = {"calibration_examples": EXAMPLES, "runs": [asdict(run) for run in runs]}
+    return conclude("method_effect", found, missed(runs))
 
 
 if __name__ == "__main__":

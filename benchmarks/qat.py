@@ -4,7 +4,7 @@ Each bundled net is quantized on 1,000 training images, and what that gives is t
 59,000; both are scored on the 10,000 test images, for three seeds of split and order. Exits 1 where a bar is missed:
 on the mean of the seeds, trained int8 is at least as right as post-training int8 on every net, and ResNet-8 with
 4-bit weights at most half a point below its float model. Rates and epochs were chosen by
-`slimedge.benchmarks.qat_recipe`, without the test images.
+`make qat-recipe`, without the test images.
 
 The same is trained by TFMOT (`engine="tfmot"`), with the same examples, epochs and rates, and once with ranges that
 start where TFMOT itself starts them; ours may be at most 0.2 points less accurate than TFMOT's on the seeds that both

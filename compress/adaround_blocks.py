@@ -52,7 +52,7 @@ class AdaRoundBlocks(Method):
         batch_size: examples in a step.
         learning_rate: of Adam at the start; a cosine takes it to 0.
         trust: how far the shares start from those of the trained weights, 0, to those of the integers chosen before,
-            1; above 0.5 would have to be left by force.
+            1; above 0.5 the first step starts from exactly these integers.
     """
 
     steps: int = 500

@@ -65,7 +65,9 @@ def make_own(net: str, data: Data) -> None:
     quantized = quantize(model, parts.calibration, scheme=STATIC_INT8)
     seven = quantize(model, parts.calibration, scheme=STATIC_INT8, bits={"*": NEVER_SATURATES_BITS})
     # The same examples, an autoencoder's with the pictures as what it should give, as the peer that trains has them.
-    wanted = full_set_for(net).bind(input_specs(model)).split(calibration=CALIBRATION).training
+    wanted = parts.training
+    if net in AUTOENCODERS:
+        wanted = full_set_for(net).bind(input_specs(model)).split(calibration=CALIBRATION).training
     trained = train(quantized, wanted, loss="labels", learning_rate=LEARNING_RATE)
     for name, made, formats in (
         (OURS, quantized, FORMATS),
