@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 
 from slimedge.benchmarks.file_graph import FileGraph, Shape, read_onnx, read_tflite
-from slimedge.benchmarks.macs import Macs
+from slimedge.macs import Macs
 
 Formula = Callable[[Sequence[Shape | None], Shape | None], int | None]
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slimedge import macs
 from slimedge.artifact import Format, Step, TensorSpec
-from slimedge.benchmarks import activation_graphs, macs, size, weighing
+from slimedge.benchmarks import activation_graphs, size, weighing
 from slimedge.benchmarks.entries import HDF5_ENDINGS
 from slimedge.benchmarks.file_graph import read_onnx, read_tflite
 from slimedge.errors import SlimedgeError

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from slimedge import macs
 from slimedge.artifact import Artifact, Format
-from slimedge.benchmarks import file_macs, macs, size
+from slimedge.benchmarks import file_macs, size
 
 _NAMED = 3
 

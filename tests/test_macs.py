@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from slimedge.benchmarks.macs import Macs, count
+from slimedge.macs import Macs, count
 
 
 def macs_of(layer: keras.layers.Layer, *shapes: tuple[int | None, ...]) -> int | None:
