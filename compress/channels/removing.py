@@ -69,17 +69,13 @@ def kept_of(tracing: Tracing, removed: Collection[int]) -> Kept:
     return kept
 
 
-def _changed(
-    tracing: Tracing, change: Callable[[NDArray[Any], Use], NDArray[Any]]
-) -> dict[Layer, Layer]:
+def _changed(tracing: Tracing, change: Callable[[NDArray[Any], Use], NDArray[Any]]) -> dict[Layer, Layer]:
     arrays: dict[Layer, list[NDArray[Any]]] = {}
     for use in tracing.uses.values():
         own = arrays.setdefault(use.layer, [array for _, array in use.layer.weights])
         own[use.weight] = change(own[use.weight], use)
     # By place and not by name: some layers have two weights of one name.
-    return {
-        layer: _with(layer, found) for layer, found in arrays.items()
-    }
+    return {layer: _with(layer, found) for layer, found in arrays.items()}
 
 
 def _with(layer: Layer, arrays: list[NDArray[Any]]) -> Layer:

@@ -16,6 +16,11 @@ class Units:
         self._parent: Ids = np.zeros(1, np.int64)
         self._maker: Ids = np.zeros(1, np.int64)
 
+    @property
+    def count(self) -> int:
+        """How many numbers there are, FIXED among them."""
+        return len(self._parent)
+
     def new(self, count: int) -> Ids:
         """Give numbers that no channel has yet, shape (count,)."""
         start = len(self._parent)

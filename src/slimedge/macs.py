@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimedge import graph_reading
 from slimedge.errors import InputError
+from slimedge.graph import Graph
 
 if TYPE_CHECKING:
     import keras
@@ -68,12 +69,16 @@ def count(model: keras.Model) -> Macs:
         The counts by layer. A subclassed model whose call cannot be followed is itself listed as not counted.
     """
     try:
-        nodes = graph_reading.from_model(model).nodes
+        return count_graph(graph_reading.from_model(model))
     except InputError:
         return Macs({}, (str(model.name),))
+
+
+def count_graph(graph: Graph) -> Macs:
+    """Count the multiply-accumulates of every layer of a graph; see `count`."""
     by_layer: dict[str, int] = {}
     uncounted: dict[str, None] = {}
-    for node in nodes:
+    for node in graph.nodes:
         layer = node.layer
         inputs = tuple(value.shape[1:] for value in node.inputs)
         weights = tuple((name, tuple(array.shape)) for name, array in layer.weights)

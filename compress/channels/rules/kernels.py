@@ -113,7 +113,11 @@ def einsum_dense(call: Call) -> list[Ids] | None:
     given, kernel, made = (term.replace("...", "") for term in terms(str(call.config["equation"])))
     axes = {letter: place - len(given) for place, letter in enumerate(given)}
     fresh = [letter for letter in kernel if letter not in axes]
-    if not fresh or any(letter not in made for letter in fresh) or any(k in axes and k in made for k in kernel):
+    if (
+        not fresh
+        or any(letter not in made for letter in fresh)
+        or any(k in axes and k in made for k in kernel)
+    ):
         return None
     varying = _varying(call, len(value.shape) - 1)
     if varying is not None and not any(axes[letter] == varying for letter in kernel if letter in axes):

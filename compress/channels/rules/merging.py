@@ -22,17 +22,11 @@ def elementwise(call: Call) -> list[Ids] | None:
 
 
 def _tied(call: Call, values: Sequence[Value], output: Value) -> Ids:
-    varying = {
-        axis for value in values for axis, size in enumerate(call.ids(value).shape) if size > 1
-    }
+    varying = {axis for value in values for axis, size in enumerate(call.ids(value).shape) if size > 1}
     result: Ids | None = None
     for value in values:
         ids = call.ids(value)
-        spread = [
-            axis
-            for axis in varying
-            if value.shape[axis + 1] == 1 and output.shape[axis + 1] != 1
-        ]
+        spread = [axis for axis in varying if value.shape[axis + 1] == 1 and output.shape[axis + 1] != 1]
         if spread:
             call.fix(ids)  # one channel for all of the others
             continue
@@ -57,7 +51,8 @@ def concatenation(call: Call) -> list[Ids] | None:
     values, output = call.node.inputs, call.node.output
     rank = len(output.shape)
     axis = int(call.config.get("axis", -1)) % rank
-    if axis == 0 or any(value.shape[axis] is None for value in values):
+    sizes = [value.shape[axis] or 0 for value in values]
+    if axis == 0 or not all(sizes):
         return None
     place = axis - 1
     along_it, beside = [], []
@@ -67,9 +62,9 @@ def concatenation(call: Call) -> list[Ids] | None:
         beside.append(any(size > 1 for other, size in enumerate(shape) if other != place))
     if not any(beside):
         parts = []
-        for value in values:
+        for value, size in zip(values, sizes, strict=True):
             ids = call.ids(value)
-            parts.append(np.repeat(ids, value.shape[axis], place) if ids.shape[place] == 1 else ids)
+            parts.append(np.repeat(ids, size, place) if ids.shape[place] == 1 else ids)
         return [np.concatenate(parts, axis=place)]
     if any(along_it):
         return None

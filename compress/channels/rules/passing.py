@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-
 from slimedge.compress.channels.tracing import Call, Rule, along
 from slimedge.compress.channels.units import Ids
 from slimedge.compress.simplifying import TRAINING_ONLY
