@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from slimedge.artifact import Step
 from slimedge.canonical import canonical
 from slimedge.compress.channels.choosing import KINDS, MOST, RANKINGS, Target
-from slimedge.compress.channels.criteria import CRITERIA
-from slimedge.compress.channels.removal import Removal, before_and_after
+from slimedge.compress.channels.removal import before_and_after
 from slimedge.compress.fitting.fine_tuning import fine_tuned
 from slimedge.compress.fitting.settings import FitSettings
 from slimedge.compress.norm_statistics import with_measured_norms
@@ -47,11 +46,24 @@ class PruneChannels:
     loss: str | Callable[[Any, Any], Any] | None = None
     seed: int = 0
 
-    def __call__(self, model: keras.Model, data: Data, /) -> keras.Model:
+    def __call__(self, model: keras.Model, data: Data, /, progress: Progress = silent) -> keras.Model:
         """Prune channels of a model; see `prune_channels`."""
-        return prune_channels(
-            model, data, **{field.name: getattr(self, field.name) for field in fields(self)}
-        )
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        return prune_channels(model, data, **settings, progress=progress)
+
+    def removal(self) -> Removal:
+        """Give what is removed in one round.
+
+        Raises:
+            InputError: a setting of it that cannot be used.
+        """
+        CRITERIA.check(self.criterion)
+        _check(self.ranking, self.multiple, self.steps, self.epochs)
+        target = target_of({"ratio": self.ratio, "macs": self.macs, "parameters": self.parameters})
+        if target.kind == "ratio":
+            target = Target("ratio", 1 - (1 - target.value) ** (1 / self.steps))
+        names = (tuple(self.layers), tuple(self.exclude))
+        return Removal(target, self.criterion, self.ranking, self.multiple, *names, self.seed)
 
 
 def prune_channels(
@@ -111,10 +123,23 @@ def prune_channels(
 
     Reference: Fang et al., 2023, "DepGraph: towards any structural pruning"; Molchanov et al., 2019.
     """
-    given = {"ratio": ratio, "macs": macs, "parameters": parameters}
-    target = target_of(given)
-    CRITERIA.check(criterion)
-    _check(ranking, multiple, steps, epochs)
+    asked = PruneChannels(
+        ratio,
+        macs,
+        parameters,
+        criterion,
+        ranking,
+        multiple,
+        tuple(layers),
+        tuple(exclude),
+        steps,
+        epochs,
+        learning_rate,
+        batch_size,
+        loss,
+        seed,
+    )
+    remove = asked.removal()
     settings = FitSettings(max(epochs, 1), learning_rate, batch_size, loss, seed)
     model = canonical(model)
     if is_quantized(model):
@@ -129,22 +154,19 @@ def prune_channels(
         )
     )
     whole = from_model(model)
-    if target.kind == "ratio":
-        target = Target("ratio", 1 - (1 - target.value) ** (1 / steps))
-    remove = Removal(target, criterion, ranking, multiple, tuple(layers), tuple(exclude), seed)
-    smaller: keras.Model = model
+    left: keras.Model = model
     losses: tuple[float, ...] = ()
     for step in range(1, steps + 1):
         progress(f"choosing channels, step {step} of {steps}")
-        smaller = remove(smaller, whole, bound, share=step / steps, most=1 - (1 - MOST) ** (1 / steps))
+        left = remove(left, whole, bound, share=step / steps, most=1 - (1 - MOST) ** (1 / steps))
         tuned = settings if step == steps else replace(settings, epochs=1)
         if step == steps and epochs == 0:
-            smaller = with_measured_norms(smaller, bound, seed=seed)
+            left = with_measured_norms(left, bound, seed=seed)
             continue
-        outcome = fine_tuned(smaller, model, bound, tuned, progress=progress)
-        smaller, losses = outcome.model, (*losses, *outcome.epoch_losses)
+        outcome = fine_tuned(left, model, bound, tuned, progress=progress)
+        left, losses = outcome.model, (*losses, *outcome.epoch_losses)
     told = {
-        "target": {kind: value for kind, value in given.items() if value is not None},
+        "target": {kind: getattr(asked, kind) for kind in KINDS if getattr(asked, kind) is not None},
         "criterion": criterion,
         "ranking": ranking,
         "multiple": multiple,
@@ -154,9 +176,9 @@ def prune_channels(
         "examples": len(bound),
         "data": bound.fingerprint,
         "epoch_losses": list(losses),
-        **before_and_after(whole, from_model(smaller)),
+        **before_and_after(whole, from_model(left)),
     }
-    return with_lineage(smaller, (*lineage_of(model), Step("prune_channels", told)))
+    return with_lineage(left, (*lineage_of(model), Step("prune_channels", told)))
 
 
 def target_of(given: Mapping[str, float | None]) -> Target:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slimedge.compress.channels.choosing import Choosing, Target
+from slimedge.compress.channels.choosing import MOST, Choosing, Target
 from slimedge.compress.channels.criteria import CRITERIA, Asked, Criterion
 from slimedge.compress.channels.groups import groups_of, parameters_of
 from slimedge.compress.channels.removing import without
@@ -40,6 +40,24 @@ class Removal:
     exclude: tuple[str, ...]
     seed: int
 
+    def choosing(self, model: keras.Model, data: Data, *, most: float = MOST) -> Choosing:
+        """Find out which channels of a model can go, and what each is worth.
+
+        Args:
+            model: float.
+            data: bound to it.
+            most: of a group, the largest ratio that goes.
+
+        Raises:
+            InputError: no channels can go, or the criterion cannot be told.
+        """
+        method: Criterion = CRITERIA[self.criterion]
+        graph = from_model(model)
+        tracing = trace(graph, RULES)
+        groups = groups_of(graph, tracing, self.layers, self.exclude)
+        scores = method.score(Asked(model, graph, tracing, data, self.seed))
+        return Choosing(graph, tracing, groups, scores, method.in_loss, self.ranking, self.multiple, most)
+
     def __call__(
         self, model: keras.Model, whole: Graph, data: Data, *, share: float, most: float
     ) -> keras.Model:
@@ -55,14 +73,8 @@ class Removal:
         Raises:
             InputError: no channels can go, or the target cannot be reached.
         """
-        method: Criterion = CRITERIA[self.criterion]
-        graph = from_model(model)
-        tracing = trace(graph, RULES)
-        groups = groups_of(graph, tracing, self.layers, self.exclude)
-        scores = method.score(Asked(model, graph, tracing, data, self.seed))
-        choosing = Choosing(graph, tracing, groups, scores, method.in_loss, self.ranking, self.multiple, most)
-        gone = choosing.for_target(self._target(whole, share))
-        return with_lineage(to_model(without(graph, tracing, gone)), lineage_of(model))
+        choosing = self.choosing(model, data, most=most)
+        return with_lineage(smaller(choosing, self._target(whole, share)), lineage_of(model))
 
     def _target(self, whole: Graph, share: float) -> Target:
         kind, value = self.target.kind, self.target.value
@@ -70,6 +82,19 @@ class Removal:
             return self.target
         count = size_of(whole, kind)
         return Target(kind, count * (1 - (1 - value) * share))
+
+
+def smaller(choosing: Choosing, target: Target) -> keras.Model:
+    """Give a model without the channels that are worth the least, with no lineage.
+
+    Args:
+        choosing: from what.
+        target: how many; `macs` and `parameters` as counts.
+
+    Raises:
+        InputError: the target cannot be reached.
+    """
+    return to_model(without(choosing.graph, choosing.tracing, choosing.for_target(target)))
 
 
 def size_of(graph: Graph, kind: str) -> int:

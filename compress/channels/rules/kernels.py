@@ -8,7 +8,7 @@ import numpy as np
 
 from slimedge.compress.channels.tracing import Call, Kept, Rule, along
 from slimedge.compress.channels.units import Ids
-from slimedge.compress.weight_axes import terms
+from slimedge.compress.weight_axes import einsum_terms
 
 
 def _channels_last(call: Call) -> bool:
@@ -110,7 +110,7 @@ def einsum_dense(call: Call) -> list[Ids] | None:
     if not _only(call, "kernel", "bias"):
         return None
     value, output = call.node.inputs[0], call.node.output
-    given, kernel, made = (term.replace("...", "") for term in terms(str(call.config["equation"])))
+    given, kernel, made = (term.replace("...", "") for term in einsum_terms(str(call.config["equation"])))
     axes = {letter: place - len(given) for place, letter in enumerate(given)}
     fresh = [letter for letter in kernel if letter not in axes]
     if (
