@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from slimedge.artifact import Step
 from slimedge.canonical import canonical
 from slimedge.compress.channels.choosing import KINDS, MOST, RANKINGS, Target
-from slimedge.compress.channels.removal import before_and_after
+from slimedge.compress.channels.criteria import CRITERIA
+from slimedge.compress.channels.removal import Removal, before_and_after
 from slimedge.compress.fitting.fine_tuning import fine_tuned
 from slimedge.compress.fitting.settings import FitSettings
 from slimedge.compress.norm_statistics import with_measured_norms
