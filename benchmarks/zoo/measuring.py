@@ -72,6 +72,7 @@ class Outcome:
         parameters: of the model.
         macs: for one example; None where a layer could not be counted.
         activation_bytes: for one example; None likewise.
+        thinned: what removing channels did; see `slimedge.benchmarks.zoo.thinning.Thinned`. Empty where none were.
     """
 
     row: str
@@ -90,15 +91,17 @@ class Outcome:
     parameters: int | None = None
     macs: int | None = None
     activation_bytes: int | None = None
+    thinned: Mapping[str, Any] = field(default_factory=dict)
 
 
-def measure(row: Row, folder: Path, *, small: bool = False) -> Outcome:
+def measure(row: Row, folder: Path, *, small: bool = False, ratio: float | None = None) -> Outcome:
     """Take a row through every column; what fails is a reason in its cell.
 
     Args:
         row: of the zoo.
         folder: empty; the files stay in it.
         small: at the size for tests.
+        ratio: of the channels, that are removed before; None for the whole model.
     """
     found: dict[str, Any] = {
         "row": row.name,
@@ -107,8 +110,9 @@ def measure(row: Row, folder: Path, *, small: bool = False) -> Outcome:
         "basic": row.basic,
     }
     place = str(folder)
-    made = _step("prepare", {"name": row.name, "small": small, "folder": place}, row.name)
-    found["file_bytes"] = made.result["file_bytes"]
+    asked = {"name": row.name, "small": small, "folder": place, "ratio": ratio}
+    made = _step("prepare", asked, row.name)
+    found |= {name: made.result[name] for name in ("file_bytes", "thinned")}
     custom = made.result["custom"]
     try:
         studied = _step("study", {"folder": place, "custom": custom}, row.name)

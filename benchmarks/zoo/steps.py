@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,16 +24,25 @@ MOST_NUMBERS = 10_000_000
 MODEL, QUANTIZED = "model.keras", "quantized.keras"
 
 
-def prepare(name: str, small: bool, folder: str) -> dict[str, Any]:
+def prepare(name: str, small: bool, folder: str, ratio: float | None = None) -> dict[str, Any]:
     """Build a row's model, save it as its user would, and write example inputs beside it.
 
+    Args:
+        name: of the row.
+        small: at the size for tests.
+        folder: for the files.
+        ratio: of its channels, that are removed before; None for the whole model.
+
     Returns:
-        `file_bytes` of the model, and whether it has `custom` classes, which its user's program registers.
+        `file_bytes` of the model, whether it has `custom` classes, which its user's program registers, and what was
+        `thinned`.
     """
     from slimedge.benchmarks.zoo.inputs import examples
+    from slimedge.benchmarks.zoo.thinning import thinned
     from slimedge.unfolding import unfolded
 
     model = build(row(name), small=small)
+    model, removed = (model, None) if ratio is None else thinned(model, ratio)
     path = Path(folder) / MODEL
     model.save(path)
     followed = unfolded(model)
@@ -42,7 +52,8 @@ def prepare(name: str, small: bool, folder: str) -> dict[str, Any]:
     for part, (count, seed) in parts.items():
         write(Path(folder) / f"{part}.npz", examples(followed, count, seed))
     custom = any(type(layer).__module__.startswith("slimedge.") for layer in model._flatten_layers())
-    return {"file_bytes": path.stat().st_size, "custom": custom}
+    told = asdict(removed) if removed is not None else {}
+    return {"file_bytes": path.stat().st_size, "custom": custom, "thinned": told}
 
 
 def study(folder: str, custom: bool) -> dict[str, Any]:
