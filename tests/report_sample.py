@@ -29,7 +29,8 @@ HERE = Environment(
     system="Linux-6.1-x86_64",
     versions={"python": "3.11.7", "onnxruntime": "1.31.1", "ai-edge-litert": "2.3.0"},
 )
-COMMON = {"parameters": 78_666, "nonzero_parameters": 78_000, "macs": 12_501_632}
+COMMON = {"parameters": 78_666, "nonzero_parameters": 78_000, "macs": 12_501_632, "activation_bytes": 150_528}
+
 ONNX = Variant(
     "resnet8.onnx",
     "onnx",
