@@ -112,17 +112,18 @@ def zeros_notes(variant: Variant, baseline: Variant) -> tuple[str, ...]:
         baseline: what it was made of.
 
     Returns:
-        One sentence where the share of zeros is at least 0.25 above the baseline's and the MACs are the same; else none.
+        A sentence where the share of zeros is at least 0.25 above the baseline's and the MACs are the same, else none.
     """
     if variant.sparsity is None or baseline.sparsity is None or variant.macs is None:
         return ()
     if variant.sparsity - baseline.sparsity < _MORE_ZEROS or variant.macs != baseline.macs:
         return ()
-    return (
+    note = (
         f"{100 * variant.sparsity:.0f} % of the weights are zeros, and it multiplies with all of them: a mask alone "
         "does not make it faster, only smaller once compressed; for speed, remove whole channels, which leaves fewer "
-        "MACs.",
+        "MACs."
     )
+    return (note,)
 
 
 def layer_sqnr(artifact: Artifact) -> tuple[LayerSqnr, ...]:

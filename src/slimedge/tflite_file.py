@@ -133,7 +133,7 @@ def _facts(tensor: Tensor, content: bytes) -> WeightFacts:
         dtype=tensor.dtype,
         parameters=size,
         nonzero_parameters=int(np.count_nonzero(kept)),
-        distinct_values=distinct_values(values, kept, tensor.bits, size),
+        distinct_values=distinct_values(values, kept.reshape(-1), tensor.bits, size),
         pattern=None if tensor.sparse else pattern(kept, _input_axis(kept.shape)),
         sparse=tensor.sparse,
     )

@@ -14,6 +14,7 @@ MOST_VALUES = 256
 # N of M numbers along the input may be non-zero; the fewest in a share of M first. 2:4 is what NVIDIA's sparse tensor
 # cores multiply (Mishra et al., 2021, "Accelerating sparse deep neural networks").
 _PATTERNS = ((1, 4), (2, 4), (4, 8))
+_FILLED = 0.75
 _TRIED = 4096
 
 
@@ -83,19 +84,19 @@ def distinct_values(values: NDArray[Any], kept: NDArray[np.bool_], bits: int, si
 
     Returns:
         The count, zero included, if an index into so many values takes fewer bits than a number and is one of 8 bits at
-        most, and the weight has more than 256 numbers; else None.
+        most, and more than 256 numbers of the weight are not zero; else None.
 
     Example:
-        >>> weight = np.tile(np.float32([0.0, 0.5, -0.25]), 100)
+        >>> weight = np.tile(np.float32([0.0, 0.5, -0.25]), 200)
         >>> distinct_values(weight, nonzero(weight), 32, weight.size)
         3
     """
     most = min(MOST_VALUES, 1 << max(bits - 1, 0))
-    if size <= MOST_VALUES or values.dtype.itemsize not in (1, 2, 4, 8):
+    if values.dtype.itemsize not in (1, 2, 4, 8):
         return None
     # As bits, so that types of other libraries can be compared; the zeros of both signs are counted apart.
     coded = np.ascontiguousarray(values[kept]).view(np.dtype(f"u{values.dtype.itemsize}"))
-    if len(np.unique(coded[:_TRIED])) > most:
+    if coded.size <= MOST_VALUES or len(np.unique(coded[:_TRIED])) > most:
         return None
     count = len(np.unique(coded)) + int(coded.size < size)
     return count if count <= most else None
@@ -104,22 +105,24 @@ def distinct_values(values: NDArray[Any], kept: NDArray[np.bool_], bits: int, si
 def pattern(kept: NDArray[np.bool_], axis: int | None) -> str | None:
     """Find the pattern that the zeros of a weight keep to.
 
+    Where most numbers are zero, they keep to patterns by chance; so a pattern must be filled to three quarters.
+
     Args:
         kept: any shape, which numbers are not zero.
         axis: that the input lies along; None where there is none.
 
     Returns:
-        `1:4`, `2:4`, `4:8`, or None; None as well for a weight of 256 numbers or fewer, or of nothing but zeros.
+        `1:4`, `2:4`, `4:8`, or None; None as well for a weight of 256 numbers or fewer.
 
     Example:
         >>> pattern(np.tile([True, False, False, True], (64, 4)), 1)
         '2:4'
     """
-    if axis is None or kept.size <= MOST_VALUES or not kept.any():
+    if axis is None or kept.size <= MOST_VALUES:
         return None
-    rows = np.moveaxis(kept, axis, -1)
+    rows, share = np.moveaxis(kept, axis, -1), np.count_nonzero(kept) / kept.size
     for most, group in _PATTERNS:
-        if rows.shape[-1] % group == 0:
+        if rows.shape[-1] % group == 0 and _FILLED * most / group <= share <= most / group:
             counts = np.count_nonzero(rows.reshape(-1, group), axis=-1)
             if counts.max() <= most:
                 return f"{most}:{group}"
