@@ -186,12 +186,14 @@ def test_each_weight_tells_its_distinct_values(tmp_path):
     clustered = np.resize(np.float32([0.5, -1, 2]), (40, 10))
     made.graph.initializer.append(numpy_helper.from_array(clustered, "clustered"))
     small = onnx.helper.make_tensor("small", TensorProto.INT4, [400], list(np.resize([1, -2, 3, 0], 400)))
-    made.graph.initializer.append(small)
+    varied = onnx.helper.make_tensor("varied", TensorProto.INT4, [400], list(np.resize(range(-6, 6), 400)))
+    made.graph.initializer.extend([small, varied])
 
     found = {each.name: each for each in onnx_file.weights(saved(made, tmp_path / "model.onnx"))}
 
     assert found["clustered"] == WeightFacts("clustered", (40, 10), "float32", 400, 400, 3)
     assert found["small"] == WeightFacts("small", (400,), "int4", 400, 300, 4)
+    assert found["varied"].distinct_values is None  # an index into 12 values takes 4 bits as well
     assert found["kernel"].distinct_values is None
 
 
