@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from pathlib import Path
 
-from slimedge.benchmarks.file_graph import FileGraph, Shape, read_onnx, read_tflite
+from slimedge.benchmarks.file_graph import FileGraph, Shape
 from slimedge.macs import Macs
 
 Formula = Callable[[Sequence[Shape | None], Shape | None], int | None]
-
-
-def count_onnx(path: Path) -> Macs:
-    """Count the multiply-accumulates of an ONNX file that has passed its checks."""
-    return count(read_onnx(path))
-
-
-def count_tflite(path: Path) -> Macs:
-    """Count the multiply-accumulates of a TFLite file that has passed its checks."""
-    return count(read_tflite(path))
 
 
 def count(graph: FileGraph) -> Macs:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slimedge import macs
+from slimedge import macs, weight_facts
 from slimedge.artifact import Format, Step, TensorSpec
 from slimedge.benchmarks import activation_graphs, size, weighing
 from slimedge.benchmarks.entries import HDF5_ENDINGS
-from slimedge.benchmarks.file_graph import read_onnx, read_tflite
 from slimedge.errors import SlimedgeError
 from slimedge.progress import Progress, silent
+from slimedge.weight_facts import WeightFacts
 
 if TYPE_CHECKING:
     import keras
+    from numpy.typing import NDArray
 
     from slimedge.artifact import Artifact
+    from slimedge.graph import Layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,9 @@ class LayerFacts:
         parameters: numbers in its weights, quantization scales and ranges left out.
         nonzero_parameters: those that are not zero.
         macs: for one example; None where it could not be counted.
+        distinct_values: the most that one of its weights has, where it has so few that a palette makes each smaller
+            (`slimedge.weight_facts`); else None.
+        pattern: `2:4` where each of its weights with an input keeps to it; likewise `1:4` and `4:8`.
     """
 
     name: str
@@ -45,6 +50,8 @@ class LayerFacts:
     parameters: int
     nonzero_parameters: int
     macs: int | None
+    distinct_values: int | None = None
+    pattern: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,7 @@ class Inspection:
         file_bytes: None for a model in memory.
         gzip_bytes: likewise.
         layers: of a Keras model, in the order of their calls.
+        weights: of an ONNX or TFLite file, in its order.
         ops: of an ONNX or TFLite file: op type to how often it stands there.
         weight_types: element type to how many numbers of the weights have it.
         integer_ops: ops that the runtime executes on integers, after its own optimization.
@@ -84,6 +92,7 @@ class Inspection:
     activation_bytes: int | None = None
     activation_peak: str | None = None
     layers: tuple[LayerFacts, ...] = ()
+    weights: tuple[WeightFacts, ...] = ()
     ops: Mapping[str, int] | None = None
     weight_types: Mapping[str, int] | None = None
     integer_ops: int | None = None
@@ -166,7 +175,8 @@ def _layers(model: keras.Model, counted: macs.Macs) -> tuple[LayerFacts, ...]:
         layer = node.layer
         if layer.name in found:
             continue
-        weights = [array for name, array in layer.weights if not _is_quantization(layer.kind, name)]
+        named = [(name, array) for name, array in layer.weights if not _is_quantization(layer.kind, name)]
+        weights = [array for _, array in named]
         found[layer.name] = LayerFacts(
             name=layer.name,
             kind=_kind(layer),
@@ -175,13 +185,41 @@ def _layers(model: keras.Model, counted: macs.Macs) -> tuple[LayerFacts, ...]:
             parameters=sum(array.size for array in weights),
             nonzero_parameters=sum(int(np.count_nonzero(array)) for array in weights),
             macs=None if layer.name in counted.uncounted else counted.by_layer[layer.name],
+            distinct_values=_distinct_values(weights),
+            pattern=_pattern(layer, named),
         )
     return tuple(found.values())
 
 
-def _kind(layer: Any) -> str:
-    inner = layer.config.get("layer") if layer.kind == "FakeQuantWeights" else None
-    return f"{inner['class_name']} int8" if inner else str(layer.kind)
+def _distinct_values(weights: Sequence[NDArray[Any]]) -> int | None:
+    """Give the most values of a weight that is large enough for a palette; None where one of these has too many."""
+    found = [
+        weight_facts.distinct_values(array, weight_facts.nonzero(array), 8 * array.dtype.itemsize, array.size)
+        for array in weights
+        if array.size > weight_facts.MOST_VALUES
+    ]
+    return max((count for count in found if count is not None), default=None) if None not in found else None
+
+
+def _pattern(layer: Layer, weights: Iterable[tuple[str, NDArray[Any]]]) -> str | None:
+    """Give the pattern of kernels, whose last two axes are input and output; None where they differ."""
+    if _inner(layer) in _OTHER_AXES:
+        return None
+    found = {
+        weight_facts.pattern(weight_facts.nonzero(array), array.ndim - 2)
+        for name, array in weights
+        if name in _KERNELS and array.ndim >= 2
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+def _kind(layer: Layer) -> str:
+    return f"{_inner(layer)} int8" if layer.kind == "FakeQuantWeights" else layer.kind
+
+
+def _inner(layer: Layer) -> str:
+    """Give the kind of a layer, of a rounded one that of the layer inside."""
+    return str(layer.config["layer"]["class_name"] if layer.kind == "FakeQuantWeights" else layer.kind)
 
 
 def _is_quantization(kind: str, weight: str) -> bool:
@@ -193,8 +231,6 @@ def _exported(artifact: Artifact, progress: Progress) -> Inspection:
     from slimedge.runtime.ops import count_ops
 
     weight = weighing.weigh(artifact)
-    graph = _GRAPHS[artifact.format](artifact.path)
-    activations = activation_graphs.of_file(graph)
     notes = list(weight.notes)
     integer = total = None
     progress(f"loading {artifact.path.name} in its runtime")
@@ -213,10 +249,11 @@ def _exported(artifact: Artifact, progress: Progress) -> Inspection:
         macs=weight.macs,
         file_bytes=weight.file_bytes,
         gzip_bytes=weight.gzip_bytes,
-        activation_bytes=activations.bytes if activations else None,
-        activation_peak=activations.op if activations else None,
-        ops=dict(Counter(op.kind for op in graph.ops).most_common()),
-        weight_types=dict(graph.constants),
+        activation_bytes=weight.activations.bytes if weight.activations else None,
+        activation_peak=weight.activations.op if weight.activations else None,
+        weights=weight.weights,
+        ops=dict(Counter(op.kind for op in weight.graph.ops).most_common()) if weight.graph else None,
+        weight_types=dict(weight.graph.constants) if weight.graph else None,
         integer_ops=integer,
         total_ops=total,
         lineage=artifact.lineage,
@@ -224,4 +261,6 @@ def _exported(artifact: Artifact, progress: Progress) -> Inspection:
     )
 
 
-_GRAPHS = {Format.ONNX: read_onnx, Format.TFLITE: read_tflite}
+_KERNELS = frozenset({"kernel", "recurrent_kernel", "pointwise_kernel"})
+# Kernels whose last two axes are not input and output.
+_OTHER_AXES = frozenset({"Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "EinsumDense"})

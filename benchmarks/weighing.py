@@ -1,14 +1,17 @@
-"""What a model file weighs before it is run: bytes, numbers in its weights, multiply-accumulates."""
+"""What a model file weighs before it is run: bytes, numbers in its weights, multiply-accumulates, memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from slimedge import macs
 from slimedge.artifact import Artifact, Format
-from slimedge.benchmarks import file_macs, size
+from slimedge.artifact_file import weights_summary
+from slimedge.benchmarks import activation_graphs, file_macs, size
+from slimedge.benchmarks.activation_memory import Peak
+from slimedge.benchmarks.file_graph import FileGraph, read_onnx, read_tflite
+from slimedge.weight_facts import WeightFacts, totals
 
 _NAMED = 3
 
@@ -23,6 +26,9 @@ class Weight:
         parameters: numbers in the weights.
         nonzero_parameters: those that are not zero.
         macs: multiply-accumulates for one example; None where some op could not be counted.
+        activations: the memory that they need for one example; None where it is not known.
+        weights: each of an ONNX or TFLite file.
+        graph: what such a file computes; None for a Keras file.
         notes: what the reader should know.
     """
 
@@ -31,7 +37,15 @@ class Weight:
     parameters: int
     nonzero_parameters: int
     macs: int | None
+    activations: Peak | None = None
+    weights: tuple[WeightFacts, ...] = ()
+    graph: FileGraph | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def stored_sparsely(self) -> bool:
+        """Whether zeros of some weight are left out of the file, so that a runtime can leave them out, too."""
+        return any(weight.sparse for weight in self.weights)
 
 
 def weigh(artifact: Artifact) -> Weight:
@@ -44,14 +58,35 @@ def weigh(artifact: Artifact) -> Weight:
         InputError: the file cannot be used.
     """
     files = files_of(artifact)
-    parameters, nonzero = _WEIGHTS[artifact.format](artifact.path)
-    counted = _MACS[artifact.format](artifact.path)
+    file_bytes, gzip_bytes = size.file_bytes(files), size.gzip_bytes(files)
+    if artifact.format is Format.KERAS:
+        from slimedge.keras_file import load_model
+
+        parameters, nonzero = weights_summary(artifact.path)
+        model = load_model(artifact.path, compiled=False)
+        counted = macs.count(model)
+        activations = activation_graphs.of_model(model)
+        return Weight(
+            file_bytes=file_bytes,
+            gzip_bytes=gzip_bytes,
+            parameters=parameters,
+            nonzero_parameters=nonzero,
+            macs=counted.total,
+            activations=activations,
+            notes=macs_notes(counted),
+        )
+    weights, graph = _read(artifact)
+    parameters, nonzero = totals(weights)
+    counted = file_macs.count(graph)
     return Weight(
-        file_bytes=size.file_bytes(files),
-        gzip_bytes=size.gzip_bytes(files),
+        file_bytes=file_bytes,
+        gzip_bytes=gzip_bytes,
         parameters=parameters,
         nonzero_parameters=nonzero,
         macs=counted.total,
+        activations=activation_graphs.of_file(graph),
+        weights=weights,
+        graph=graph,
         notes=macs_notes(counted),
     )
 
@@ -74,37 +109,11 @@ def macs_notes(counted: macs.Macs) -> tuple[str, ...]:
     return (f"MACs are not known: {', '.join(left[:_NAMED])}{more} could not be counted.",)
 
 
-def _keras_weights(path: Path) -> tuple[int, int]:
-    from slimedge.keras_file import weights_summary
+def _read(artifact: Artifact) -> tuple[tuple[WeightFacts, ...], FileGraph]:
+    if artifact.format is Format.ONNX:
+        from slimedge.onnx_file import weights
 
-    return weights_summary(path)
+        return weights(artifact.path), read_onnx(artifact.path)
+    from slimedge.tflite_file import weights
 
-
-def _onnx_weights(path: Path) -> tuple[int, int]:
-    from slimedge.onnx_file import weights_summary
-
-    return weights_summary(path)
-
-
-def _tflite_weights(path: Path) -> tuple[int, int]:
-    from slimedge.tflite_file import weights_summary
-
-    return weights_summary(path)
-
-
-def _keras_macs(path: Path) -> macs.Macs:
-    from slimedge.keras_file import load_model
-
-    return macs.count(load_model(path, compiled=False))
-
-
-_WEIGHTS: dict[Format, Callable[[Path], tuple[int, int]]] = {
-    Format.KERAS: _keras_weights,
-    Format.ONNX: _onnx_weights,
-    Format.TFLITE: _tflite_weights,
-}
-_MACS: dict[Format, Callable[[Path], macs.Macs]] = {
-    Format.KERAS: _keras_macs,
-    Format.ONNX: file_macs.count_onnx,
-    Format.TFLITE: file_macs.count_tflite,
-}
+    return weights(artifact.path), read_tflite(artifact.path)

@@ -7,14 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tiny_files
 from tiny_onnx import linear, two_heads
 
 from slimedge.benchmarks import latency
+from slimedge.benchmarks.assembling import zeros_notes
 from slimedge.benchmarks.comparing import compare, compare_groups, lineages
 from slimedge.benchmarks.reporting import json as json_report
 from slimedge.benchmarks.reporting.report import Report
 from slimedge.benchmarks.turns import Timed, Turn
-from slimedge.comparison import Verdict
+from slimedge.comparison import Variant, Verdict
 from slimedge.data import Data
 from slimedge.errors import InputError
 from slimedge.measurement import Environment
@@ -96,6 +98,67 @@ def test_sizes_weights_and_macs_are_the_files_own(files, clock):
         assert (each.format, each.runtime) == ("onnx", "ort")
         assert each.total_ops == 2
         assert each.integer_ops == 0
+
+
+def test_activation_memory_is_told_before_and_after(clock, tmp_path):
+    found = compare(
+        tiny_files.float_onnx(tmp_path / "a.onnx"), [tiny_files.tflite(tmp_path / "b.tflite", integer=True)]
+    )
+
+    # The first op needs both inputs and its output, 4 + 3 + 3 numbers; the second the other input and both outputs, 8.
+    assert [each.activation_bytes for each in (found.baseline, *found.variants)] == [4 * 10, 10]
+
+
+def masked(kernel, share):
+    return kernel * (np.arange(kernel.size).reshape(kernel.shape) % 20 >= 20 * share)
+
+
+@pytest.mark.parametrize(
+    ("share", "before", "told"), [(0.8, 0.0, True), (0.3, 0.0, True), (0.2, 0.0, False), (0.8, 0.7, False)]
+)
+def test_zeros_that_only_mask_are_said_to_save_no_time(clock, tmp_path, share, before, told):
+    kernel = np.random.default_rng(7).normal(size=(40, 20)).astype(np.float32)
+    clock["latencies"] = {"before.onnx": 3e-3}  # the variant is faster, for whatever reason
+
+    found = compare(
+        linear(tmp_path / "before.onnx", masked(kernel, before)),
+        [linear(tmp_path / "after.onnx", masked(kernel, share))],
+    )
+
+    variant = found.variants[0]
+    assert variant.sparsity == pytest.approx(share)
+    notes = [note for note in variant.notes if "a mask alone does not make it faster" in note]
+    assert len(notes) == int(told)
+    assert all(note.startswith(f"{100 * share:.0f} % of the weights are zeros") for note in notes)
+    assert not [note for note in found.baseline.notes if "mask" in note]
+
+
+def test_where_multiplications_were_saved_nothing_is_said_of_masks():
+    before = Variant("a", "onnx", "ort", "cpu", parameters=100, nonzero_parameters=100, macs=1000)
+    after = replace(before, name="b", nonzero_parameters=10)
+
+    assert len(zeros_notes(after, before)) == 1
+    assert zeros_notes(replace(after, macs=999), before) == ()
+    assert zeros_notes(replace(after, macs=None), replace(before, macs=None)) == ()
+    assert zeros_notes(replace(after, nonzero_parameters=None), before) == ()
+    assert zeros_notes(after, replace(before, parameters=0, nonzero_parameters=0)) == ()
+
+
+def test_of_zeros_that_are_stored_sparsely_nothing_is_said(clock, files, monkeypatch):
+    from slimedge.benchmarks import comparing, weighing
+    from slimedge.weight_facts import WeightFacts
+
+    def weigh(artifact):
+        found = weighing.weigh(artifact)
+        if artifact.path.name == "before.onnx":
+            return found
+        facts = WeightFacts("kernel", (FEATURES, CLASSES), "float32", FEATURES * CLASSES, 3, sparse=sparse)
+        return replace(found, nonzero_parameters=3, weights=(facts,))
+
+    monkeypatch.setattr(comparing, "weigh", weigh)
+    for sparse in (False, True):
+        notes = compare(files[0], [files[1]]).variants[0].notes
+        assert any("a mask alone" in note for note in notes) is not sparse
 
 
 def test_what_was_timed_several_times_is_given_as_its_median(files, clock):

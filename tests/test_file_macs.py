@@ -8,7 +8,8 @@ import pytest
 import tiny_files
 from onnx import TensorProto, helper, numpy_helper
 
-from slimedge.benchmarks.file_macs import count_onnx, count_tflite
+from slimedge.benchmarks.file_graph import read_onnx, read_tflite
+from slimedge.benchmarks.file_macs import count
 
 
 def onnx_file(path, nodes, shape, weights, opset=18):
@@ -52,12 +53,14 @@ def onnx_file(path, nodes, shape, weights, opset=18):
     ids=["convolution", "depthwise", "transposed", "gemm", "matmul", "lstm", "relu"],
 )
 def test_an_onnx_op_counts_as_its_formula_says(tmp_path, node, shape, weights, expected):
-    assert count_onnx(onnx_file(tmp_path / "one.onnx", [node], shape, weights)).total == expected
+    assert count(read_onnx(onnx_file(tmp_path / "one.onnx", [node], shape, weights))).total == expected
 
 
 def test_an_onnx_op_of_unknown_size_is_named(tmp_path):
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="open")
-    counted = count_onnx(onnx_file(tmp_path / "o.onnx", [node], ["n", 3, "h", "w"], {"w": (5, 3, 3, 3)}))
+    counted = count(
+        read_onnx(onnx_file(tmp_path / "o.onnx", [node], ["n", 3, "h", "w"], {"w": (5, 3, 3, 3)}))
+    )
 
     assert counted.uncounted == ("open",)
     assert counted.total is None
@@ -65,7 +68,7 @@ def test_an_onnx_op_of_unknown_size_is_named(tmp_path):
 
 @pytest.mark.parametrize("make", [tiny_files.float_onnx, tiny_files.integer_onnx])
 def test_integer_products_count_like_float_ones(tmp_path, make):
-    assert count_onnx(make(tmp_path / "tiny.onnx").path).total == 4 * 3 + 3 * 2
+    assert count(read_onnx(make(tmp_path / "tiny.onnx").path)).total == 4 * 3 + 3 * 2
 
 
 @pytest.mark.parametrize("batch", [1, 4])
@@ -74,4 +77,4 @@ def test_a_tflite_file_counts_one_example_whatever_its_batch(tmp_path, integer, 
     path = tmp_path / "tiny.tflite"
     tiny_files.tflite(path, integer=integer, batch=batch)
 
-    assert count_tflite(path).total == 4 * 3 + 3 * 2
+    assert count(read_tflite(path)).total == 4 * 3 + 3 * 2

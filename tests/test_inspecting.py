@@ -130,6 +130,111 @@ def test_unknown_activation_memory_is_null_and_not_zero():
     assert json.loads(inspection.as_json(found))["activation_bytes"] is None
 
 
+@pytest.fixture(scope="module")
+def thinned():
+    """A convolution with a 2:4 mask, a dense layer with 16 values, one with half of its numbers masked, and others."""
+    generator = np.random.default_rng(3)
+    image = keras.Input((8, 8, 16), name="image")
+    x = layers.Conv2D(12, 3, name="masked")(image)
+    x = layers.Flatten(name="flat")(layers.DepthwiseConv2D(3, name="depthwise")(x))
+    x = layers.Dense(24, name="clustered")(x)
+    made = keras.Model(image, layers.Dense(20, name="half")(x))
+
+    def change(name, function):
+        kernel, *others = made.get_layer(name).get_weights()
+        made.get_layer(name).set_weights([function(kernel), *others])
+
+    def two_of_four(kernel):
+        groups = kernel.transpose(0, 1, 3, 2).reshape(-1, 4)
+        places = generator.permuted(np.tile(np.arange(4), (len(groups), 1)), axis=1)[:, :2]
+        np.put_along_axis(groups, places, 0.0, axis=1)
+        return groups.reshape(3, 3, 12, 16).transpose(0, 1, 3, 2)
+
+    change("masked", two_of_four)
+    change("clustered", lambda kernel: generator.choice(np.linspace(-1, 1, 16), kernel.shape))
+    change("half", lambda kernel: kernel * (np.arange(480).reshape(24, 20) % 2))
+    return made
+
+
+def test_each_layer_tells_its_zeros_its_values_and_its_pattern(thinned):
+    found = {layer.name: layer for layer in inspect(thinned).layers}
+
+    told = {name: (layer.distinct_values, layer.pattern) for name, layer in found.items()}
+    assert told == {
+        "masked": (None, "2:4"),
+        "depthwise": (None, None),
+        "flat": (None, None),
+        "clustered": (16, None),
+        "half": (None, None),
+    }
+    assert found["masked"].nonzero_parameters == 3 * 3 * 16 * 12 / 2
+    assert found["half"].nonzero_parameters == 240
+    console = Console(width=100, file=(shown := io.StringIO()))
+    inspection.show(inspect(thinned), console)
+    text = re.sub(" +", " ", shown.getvalue())
+    assert "masked Conv2D 6×6×12 1,740 50.3 % (2:4)" in text  # the bias is zero as well
+    assert re.search(r"clustered Dense 24 4,632 0.5 % 16 ", text)
+    whole = np.concatenate([np.asarray(weight).ravel() for weight in thinned.weights])
+    nonzero = np.count_nonzero(whole)
+    assert (
+        f"{whole.size:,}, {nonzero:,} of them not zero ({100 * (1 - nonzero / whole.size):.1f} % zeros)"
+        in text
+    )
+
+
+def test_a_layer_with_one_weight_of_many_values_is_not_clustered():
+    x = keras.Input((5, 40))
+    made = keras.Model(x, layers.SimpleRNN(30, name="rnn")(x))
+    kernel, recurrent, bias = made.get_layer("rnn").get_weights()
+    few = [np.resize(np.float32([1, 2, 3]), array.shape) for array in (kernel, recurrent)]
+
+    for given, values in (((few[0], few[1]), 3), ((few[0], recurrent), None), ((kernel, few[1]), None)):
+        made.get_layer("rnn").set_weights([*given, bias])
+        assert inspect(made).layers[-1].distinct_values == values
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_a_file_tells_the_same_of_each_weight(thinned, kind, tmp_path):
+    (artifact,) = slimedge.export_model(thinned, to=kind, folder=tmp_path)
+
+    found = inspect(artifact)
+
+    assert found.layers == ()
+    told = {(w.parameters, w.nonzero_parameters, w.distinct_values, w.pattern) for w in found.weights}
+    assert {(1728, 864, None, "2:4"), (4608, 4608, 16, None), (480, 240, None, None)} <= told
+    assert sum(weight.parameters for weight in found.weights) == found.parameters
+    document = json.loads(inspection.as_json(found))
+    assert "2:4" in [weight["pattern"] for weight in document["weights"]]
+    console = Console(width=100, file=(shown := io.StringIO()))
+    inspection.show(found, console)
+    table = shown.getvalue().partition("\nweight")[2].partition("\n\n")[0]
+    assert len(table.splitlines()) == 1 + 3  # biases and the depthwise kernel have nothing to tell
+    assert "50.0 % (2:4)" in table
+
+
+def test_a_sparse_file_of_the_converter_is_that_of_its_model(thinned, tmp_path):
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 16))])
+    def call(image):
+        return thinned(image)
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([call.get_concrete_function()])
+    converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+    path = tmp_path / "sparse.tflite"
+    path.write_bytes(converter.convert())
+
+    found = inspect(path)
+
+    stored = {weight.shape: weight for weight in found.weights if weight.sparse}
+    kernel = np.asarray(thinned.get_layer("half").kernel)
+    assert stored[20, 24].nonzero_parameters == np.count_nonzero(kernel)
+    assert (stored[20, 24].parameters, found.macs) == (kernel.size, inspect(thinned).macs)
+    console = Console(width=100, file=(shown := io.StringIO()))
+    inspection.show(found, console)
+    assert "sparsely" in shown.getvalue()
+
+
 def test_it_is_in_the_package_by_name():
     assert slimedge.inspect is inspect
 

@@ -11,6 +11,7 @@ from slimedge import notes, onnx_file
 from slimedge.artifact import Artifact, Format, Step, TensorSpec
 from slimedge.errors import InputError
 from slimedge.files import sha256_of
+from slimedge.weight_facts import WeightFacts
 
 KERNEL = np.array([[1.0, 0.0], [2.0, 3.0], [0.0, 4.0]], np.float32)
 
@@ -148,6 +149,52 @@ def test_parameters_of_constants_and_of_inner_graphs_are_counted(tmp_path):
     )
     made.graph.initializer.append(numpy_helper.from_array(np.array([3, 2], np.int64), "shape"))
     assert onnx_file.weights_summary(saved(made, tmp_path / "model.onnx"))[0] == 3 * KERNEL.size + 5
+
+
+def two_of_four(rows, columns):
+    """Numbers of which two in each four of a row are zero, in places drawn at random."""
+    generator = np.random.default_rng(6)
+    kept = generator.permuted(np.tile([True, True, False, False], (rows * columns // 4, 1)), axis=1)
+    return np.where(kept.reshape(rows, columns), generator.normal(size=(rows, columns)), 0).astype(np.float32)
+
+
+@pytest.mark.parametrize("op", ["MatMul", "Gemm", "Gemm turned", "Conv", "DequantizeLinear"])
+def test_a_pattern_is_along_what_an_op_sums_over(op, tmp_path):
+    rows = two_of_four(12, 64)  # 64 inputs
+    kernel = {"Gemm turned": rows, "Conv": rows[..., None], "DequantizeLinear": rows}.get(op, rows.T)
+    constants = {"kernel": np.ascontiguousarray(kernel)}
+    nodes = [helper.make_node(op.split()[0], ["image", "kernel"], ["logits"])]
+    if op == "Gemm turned":
+        nodes[0].attribute.append(helper.make_attribute("transB", 1))
+    if op == "DequantizeLinear":
+        integers = np.where(rows.T == 0, 128, np.clip(np.rint(rows.T * 30) + 129, 129, 255)).astype(np.uint8)
+        constants = {"kernel": integers, "scale": np.float32(1 / 30), "zero": np.uint8(128)}
+        nodes = [
+            helper.make_node(op, ["kernel", "scale", "zero"], ["real"]),
+            helper.make_node("MatMul", ["image", "real"], ["logits"]),
+        ]
+    ends = [[(name, TensorProto.FLOAT, None)] for name in ("image", "logits")]
+    (found,) = onnx_file.weights(saved(model(nodes, *ends, constants), tmp_path / "model.onnx"))
+
+    assert (found.name, found.shape, found.pattern) == ("kernel", constants["kernel"].shape, "2:4")
+    assert (found.parameters, found.nonzero_parameters) == (12 * 64, 12 * 32)
+    assert found.dtype == constants["kernel"].dtype.name
+
+
+def test_each_weight_tells_its_distinct_values(tmp_path):
+    made = float_model()
+    clustered = np.resize(np.float32([0.5, -1, 2]), (40, 10))
+    made.graph.initializer.append(numpy_helper.from_array(clustered, "clustered"))
+    small = onnx.helper.make_tensor("small", TensorProto.INT4, [400], list(np.resize([1, -2, 3, 0], 400)))
+    varied = onnx.helper.make_tensor("varied", TensorProto.INT4, [400], list(np.resize(range(-6, 6), 400)))
+    made.graph.initializer.extend([small, varied])
+
+    found = {each.name: each for each in onnx_file.weights(saved(made, tmp_path / "model.onnx"))}
+
+    assert found["clustered"] == WeightFacts("clustered", (40, 10), "float32", 400, 400, 3)
+    assert found["small"] == WeightFacts("small", (400,), "int4", 400, 300, 4)
+    assert found["varied"].distinct_values is None  # an index into 12 values takes 4 bits as well
+    assert found["kernel"].distinct_values is None
 
 
 # Bad files

@@ -21,7 +21,8 @@ from slimedge.comparison import Accuracy, Latency
 HOSTILE = "<script>alert('x')</script>|[red]*b*"
 FIELDS = {
     "name", "format", "runtime", "provider", "integer_ops", "total_ops", "file_bytes", "gzip_bytes", "parameters",
-    "nonzero_parameters", "macs", "accuracy", "accuracy_delta", "agreement", "sqnr_db", "load_s", "first_run_s",
+    "nonzero_parameters", "sparsity", "macs", "activation_bytes",
+    "accuracy", "accuracy_delta", "agreement", "sqnr_db", "load_s", "first_run_s",
     "latency_s", "speedup", "peak_rss_bytes", "verdict", "notes",
 }  # fmt: skip
 
@@ -92,6 +93,18 @@ def test_the_terminal_report_holds_figures_intervals_and_verdicts():
     assert "avx512_vnni" in text
 
 
+@pytest.mark.parametrize("render", [printed, markdown.render, html.render])
+def test_every_form_says_what_a_file_takes_before_and_after(render):
+    text = re.sub(r"<[^>]*>|\s+", " ", render(sample_report()))
+
+    for before, after, ratio in (("291 kB", "80.1 kB", "0.28×"), ("151 kB", "37.6 kB", "0.25×")):
+        assert before in text  # after gzip; activation memory
+        assert after in text
+        assert ratio in text
+    for figure in ("78.7 k", "78.0 k", "19.7 k", "0.8 %", "75.0 %", "12.5 M", "1.00×"):
+        assert figure in text
+
+
 def test_names_are_printed_as_they_are():
     assert HOSTILE in printed(hostile(), 200)
 
@@ -117,6 +130,11 @@ def test_json_has_exactly_the_fields_of_the_format_and_null_for_what_was_not_mea
     }
     assert document["variants"][0]["verdict"] == "better"
     assert document["environment"]["governor"] is None
+    assert document["variants"][0]["sparsity"] == pytest.approx(59_000 / 78_666)
+    assert [each["activation_bytes"] for each in (document["baseline"], *document["variants"])] == [
+        150_528,
+        37_632,
+    ]
 
 
 def test_several_comparisons_are_listed_with_goals_and_lineage():

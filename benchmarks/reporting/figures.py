@@ -104,6 +104,7 @@ class Row:
     size: str
     size_ratio: str
     gzip: str
+    gzip_ratio: str
     accuracy: str
     accuracy_interval: str
     delta: str
@@ -118,7 +119,11 @@ class Row:
     integer_ops: str
     parameters: str
     nonzero: str
+    zeros: str
     macs: str
+    macs_ratio: str
+    activations: str
+    activations_ratio: str
     load: str
     first_run: str
     memory: str
@@ -133,17 +138,19 @@ def rows(comparison: Comparison) -> tuple[Row, ...]:
 def _row(variant: Variant, baseline: Variant) -> Row:
     latency, speedup = variant.latency_s, variant.speedup
     accuracy, delta = variant.accuracy, variant.accuracy_delta
-    ratio = (
-        f"{variant.file_bytes / baseline.file_bytes:.2f}×"
-        if variant is not baseline and variant.file_bytes is not None and baseline.file_bytes
-        else NOT_MEASURED
-    )
+
+    def ratio(value: int | None, before: int | None) -> str:
+        if variant is baseline or value is None or not before:
+            return NOT_MEASURED
+        return f"{value / before:.2f}×"
+
     return Row(
         name=variant.name,
         runs_on=runs_on(variant.runtime, variant.provider),
         size=size(variant.file_bytes),
-        size_ratio=ratio,
+        size_ratio=ratio(variant.file_bytes, baseline.file_bytes),
         gzip=size(variant.gzip_bytes),
+        gzip_ratio=ratio(variant.gzip_bytes, baseline.gzip_bytes),
         accuracy=percent(accuracy.value if accuracy else None),
         accuracy_interval=f"{100 * accuracy.low:.2f} to {100 * accuracy.high:.2f}"
         if accuracy
@@ -164,7 +171,11 @@ def _row(variant: Variant, baseline: Variant) -> Row:
         ),
         parameters=quantity(variant.parameters),
         nonzero=quantity(variant.nonzero_parameters),
+        zeros=NOT_MEASURED if variant.sparsity is None else f"{100 * variant.sparsity:.1f} %",
         macs=quantity(variant.macs),
+        macs_ratio=ratio(variant.macs, baseline.macs),
+        activations=size(variant.activation_bytes),
+        activations_ratio=ratio(variant.activation_bytes, baseline.activation_bytes),
         load=seconds(variant.load_s),
         first_run=seconds(variant.first_run_s),
         memory=size(variant.peak_rss_bytes),

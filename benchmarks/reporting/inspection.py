@@ -10,13 +10,19 @@ from rich.table import Table
 from rich.text import Text
 
 from slimedge.artifact import TensorSpec
-from slimedge.benchmarks.inspecting import Inspection
+from slimedge.benchmarks.inspecting import Inspection, LayerFacts
 from slimedge.benchmarks.reporting import figures
 from slimedge.benchmarks.reporting.printing import put
 from slimedge.lineage import to_json
+from slimedge.weight_facts import MOST_VALUES, WeightFacts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console, RenderableType
+
+# Rounding to 4 bits makes some 20 % of normally distributed weights zero.
+_MANY_ZEROS = 0.25
 
 
 def show(found: Inspection, console: Console) -> None:
@@ -24,6 +30,8 @@ def show(found: Inspection, console: Console) -> None:
     parts: list[RenderableType] = [Text(f"{found.name} ({found.format})", style="bold"), _summary(found)]
     if found.layers:
         parts += [Text(), _layers(found)]
+    if told := [weight for weight in found.weights if _is_told(weight)]:
+        parts += [Text(), _weights(told)]
     if found.ops:
         parts += [Text(), Text("ops: " + ", ".join(f"{count} {name}" for name, count in found.ops.items()))]
     put(console, *parts, *(Text(f"note: {note}") for note in found.notes))
@@ -62,7 +70,7 @@ def _summary(found: Inspection) -> Table:
 def _parameters(found: Inspection) -> str:
     if found.sparsity is None:
         return "0"
-    return f"{found.parameters:,}, {100 * found.sparsity:.1f} % of them zero"
+    return f"{found.parameters:,}, {found.nonzero_parameters:,} of them not zero ({100 * found.sparsity:.1f} % zeros)"
 
 
 def _activations(found: Inspection) -> str:
@@ -83,23 +91,56 @@ def shape(sizes: tuple[int | None, ...]) -> str:
 
 
 def _layers(found: Inspection) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
-    table.add_column("layer", overflow="fold")
-    table.add_column("kind")
-    for name in ("output", "parameters", "zeros", "MACs"):
-        table.add_column(name, justify="right", no_wrap=True)
+    values = any(layer.distinct_values for layer in found.layers)
+    table = _table("layer", "kind", "output", "parameters", "zeros", *(("values",) if values else ()), "MACs")
     for layer in found.layers:
-        zeros = layer.parameters - layer.nonzero_parameters
+        macs = figures.quantity(layer.macs) if layer.macs != 0 else ""
         table.add_row(
             Text(layer.name),
             layer.kind,
             shape(layer.output_shape[1:]),
             f"{layer.parameters:,}" if layer.parameters else "",
-            f"{100 * zeros / layer.parameters:.1f} %" if zeros else "",
-            figures.NOT_MEASURED
-            if layer.macs is None
-            else figures.quantity(layer.macs)
-            if layer.macs
-            else "",
+            _zeros(layer),
+            *((str(layer.distinct_values or ""),) if values else ()),
+            macs,
         )
+    return table
+
+
+def _weights(weights: Sequence[WeightFacts]) -> Table:
+    table = _table("weight", "type", "shape", "parameters", "zeros", "values", "stored")
+    for weight in weights:
+        table.add_row(
+            Text(weight.name),
+            weight.dtype,
+            shape(weight.shape),
+            f"{weight.parameters:,}",
+            _zeros(weight),
+            str(weight.distinct_values or ""),
+            "sparsely" if weight.sparse else "",
+        )
+    return table
+
+
+def _is_told(weight: WeightFacts) -> bool:
+    """Tell whether there is more to say about a weight than its numbers, of which a file can have hundreds."""
+    zeros = weight.parameters - weight.nonzero_parameters
+    many = weight.parameters > MOST_VALUES and zeros > _MANY_ZEROS * weight.parameters
+    return many or weight.sparse or weight.pattern is not None or weight.distinct_values is not None
+
+
+def _zeros(facts: LayerFacts | WeightFacts) -> str:
+    zeros = facts.parameters - facts.nonzero_parameters
+    if not zeros:
+        return ""
+    share = f"{100 * zeros / facts.parameters:.1f} %"
+    return f"{share} ({facts.pattern})" if facts.pattern else share
+
+
+def _table(first: str, second: str, *others: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    table.add_column(first, overflow="fold")
+    table.add_column(second)
+    for name in others:
+        table.add_column(name, justify="right", no_wrap=True)
     return table

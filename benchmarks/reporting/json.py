@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from slimedge.benchmarks.reporting.report import Report
-from slimedge.comparison import Comparison
+from slimedge.comparison import Comparison, Variant
 
 REPORT_SCHEMA = "slimedge/report/1"
 
@@ -17,9 +17,13 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
     return {
         "schema": comparison.schema,
         "environment": {**asdict(comparison.environment), "isa": list(comparison.environment.isa)},
-        "baseline": asdict(comparison.baseline),
-        "variants": [asdict(variant) for variant in comparison.variants],
+        "baseline": _variant(comparison.baseline),
+        "variants": [_variant(variant) for variant in comparison.variants],
     }
+
+
+def _variant(variant: Variant) -> dict[str, Any]:
+    return {**asdict(variant), "sparsity": variant.sparsity}
 
 
 def render(report: Report) -> str:

@@ -43,6 +43,22 @@ def render(report: Report) -> str:
         )
         lines += [""]
         lines += _table(
+            ("model", "gzip", "parameters", "not zero", "zeros", "MACs", "activation memory"),
+            [
+                (
+                    row.name,
+                    _with(row.gzip, row.gzip_ratio),
+                    row.parameters,
+                    row.nonzero,
+                    row.zeros,
+                    _with(row.macs, row.macs_ratio),
+                    _with(row.activations, row.activations_ratio),
+                )
+                for row in rows
+            ],
+        )
+        lines += [""]
+        lines += _table(
             (
                 "model",
                 "runs on",

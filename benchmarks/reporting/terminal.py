@@ -1,4 +1,4 @@
-"""A report on a terminal or in a pipe: headlines, two tables that fit 80 columns, notes, the machine."""
+"""A report on a terminal or in a pipe: headlines, three tables that fit 80 columns, notes, the machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIGNS = {Tone.GOOD: "+", Tone.BAD: "!", Tone.PLAIN: "·"}
 _VERDICTS = {"better": "green", "worse": "bold red", "trade-off": "yellow"}
 _DETAIL = "bright_black"
 # Columns that all figures of the second table take beside the models' names.
-_ALL_FIGURES = 84
+_ALL_FIGURES = 66
 
 
 def show(report: Report, console: Console) -> None:
@@ -45,7 +45,7 @@ def render(report: Report, width: int) -> RenderableType:
         _bullet(_SIGNS[headline.tone], Text(headline.text, style=_STYLES[headline.tone]))
         for headline in headlines(report)
     ]
-    parts += [Text(), _figures(report), Text(), _behind(report, width)]
+    parts += [Text(), _figures(report), Text(), _bought(report), Text(), _behind(report, width)]
     notes = [
         _bullet("note", Text(f"{variant.name}: {note}", style=_DETAIL))
         for comparison in report.comparisons
@@ -74,12 +74,29 @@ def _figures(report: Report) -> Table:
     return table
 
 
+def _bought(report: Report) -> Table:
+    """Show what changed in the file, before it is run."""
+    table = _table("model", "gzip", "parameters", "not zero", "zeros", "MACs", "activations")
+    for comparison in report.comparisons:
+        for row in figures.rows(comparison):
+            table.add_row(
+                Text(row.name),
+                _two(row.gzip, row.gzip_ratio),
+                Text(row.parameters),
+                Text(row.nonzero),
+                Text(row.zeros),
+                _two(row.macs, row.macs_ratio),
+                _two(row.activations, row.activations_ratio),
+            )
+    return table
+
+
 def _behind(report: Report, width: int) -> Table:
     models = [
         each for comparison in report.comparisons for each in (comparison.baseline, *comparison.variants)
     ]
     wide = width >= max(len(model.name) for model in models) + _ALL_FIGURES
-    more = ("p90", "gzip", "MACs") if wide else ()
+    more = ("p90",) if wide else ()
     table = _table("model", "same class", "SQNR", "int ops", "load", "1st run", "memory", *more)
     for comparison in report.comparisons:
         for row in figures.rows(comparison):
@@ -91,7 +108,7 @@ def _behind(report: Report, width: int) -> Table:
                 row.first_run,
                 row.memory,
             )
-            cells += (row.latency_p90, row.gzip, row.macs) if wide else ()
+            cells += (row.latency_p90,) if wide else ()
             table.add_row(Text(row.name), *(Text(cell) for cell in cells))
     return table
 

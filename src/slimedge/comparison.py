@@ -90,6 +90,7 @@ class Variant:
         parameters: numbers in the weights.
         nonzero_parameters: those that are not zero.
         macs: multiply-accumulates for one example.
+        activation_bytes: the largest sum of tensors that are alive at the same time, for one example.
         accuracy: None without labels.
         accuracy_delta: None for the baseline and without labels.
         agreement: with the baseline's classes; None for the baseline and where there are no classes.
@@ -115,6 +116,7 @@ class Variant:
     parameters: int | None = None
     nonzero_parameters: int | None = None
     macs: int | None = None
+    activation_bytes: int | None = None
     accuracy: Accuracy | None = None
     accuracy_delta: AccuracyDelta | None = None
     agreement: Agreement | None = None
@@ -127,6 +129,13 @@ class Variant:
     verdict: Verdict | None = None
     notes: tuple[str, ...] = ()
     layer_sqnr: tuple[LayerSqnr, ...] = ()
+
+    @property
+    def sparsity(self) -> float | None:
+        """Share of the weights that are zero; None where they were not counted, and without weights."""
+        if self.nonzero_parameters is None or not self.parameters:
+            return None
+        return 1.0 - self.nonzero_parameters / self.parameters
 
 
 @dataclass(frozen=True, slots=True)

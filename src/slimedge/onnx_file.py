@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,13 @@ from slimedge.artifact import Artifact, Format, TensorSpec
 from slimedge.errors import InputError
 from slimedge.files import sha256_of
 from slimedge.naming import in_order
-from slimedge.onnx_model import graphs, load, locations, tensors, values_of
+from slimedge.onnx_model import graphs, load, locations, tensors, type_of, values_of
+from slimedge.weight_facts import WeightFacts, distinct_values, nonzero, pattern, totals
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-__all__ = ["external_files", "read", "weights_summary"]
+__all__ = ["external_files", "read", "weights", "weights_summary"]
 
 
 def read(path: Path | str) -> Artifact:
@@ -80,9 +81,43 @@ def weights_summary(path: Path | str) -> tuple[int, int]:
     Raises:
         InputError: the file cannot be used.
     """
+    return totals(weights(path))
+
+
+def weights(path: Path | str) -> tuple[WeightFacts, ...]:
+    """Describe each constant that `weights_summary` counts.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
     path = Path(path)
     model = load(path)
-    parameters = nonzero = 0
+    axes = _input_axes(model.graph)
+    found = []
+    for tensor, values, points, axis in _weights(model, path):
+        kept = nonzero(values, points, axis)
+        kind, bits = type_of(tensor)
+        found.append(
+            WeightFacts(
+                name=tensor.name,
+                shape=tuple(values.shape),
+                dtype=kind,
+                parameters=values.size,
+                nonzero_parameters=int(np.count_nonzero(kept)),
+                distinct_values=distinct_values(values, kept, bits, values.size),
+                pattern=pattern(kept, axes.get(tensor.name)),
+            )
+        )
+    return tuple(found)
+
+
+def _weights(
+    model: ModelProto, path: Path
+) -> Iterator[tuple[TensorProto, NDArray[Any], NDArray[Any] | None, int]]:
+    """Give each weight with its numbers, its zero points if it has some, and the axis that they lie along."""
     every = list(graphs(model.graph))
     grids = [
         node
@@ -101,9 +136,18 @@ def weights_summary(path: Path | str) -> tuple[int, int]:
         if (tensor.name and tensor.name in grid_names) or not _is_weight(tensor):
             continue
         values = values_of(tensor, path)
-        parameters += values.size
-        nonzero += _count_nonzero(values, *_zero_points(values, points.get(tensor.name), path))
-    return parameters, nonzero
+        yield (tensor, values, *_zero_points(values, points.get(tensor.name), path))
+
+
+def _input_axes(graph: GraphProto) -> dict[str, int]:
+    """Map constants to the axis along which an op sums over them, through a DequantizeLinear as well."""
+    before = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    axes = {}
+    for node in graph.node:
+        if node.op_type in ("Conv", "MatMul", "Gemm") and len(node.input) > 1:
+            turned = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+            axes[before.get(node.input[1], node.input[1])] = 1 if node.op_type == "Conv" or turned else 0
+    return axes
 
 
 def _spec(value: ValueInfoProto, graph: GraphProto, path: Path) -> TensorSpec:
@@ -167,18 +211,6 @@ def _zero_points(
         return None, 0
     tensor, axis = point
     return values_of(tensor, path), axis % max(values.ndim, 1)
-
-
-def _count_nonzero(values: NDArray[Any], points: NDArray[Any] | None, axis: int) -> int:
-    if points is None or not np.any(points):
-        return int(np.count_nonzero(values))
-    if points.size == 1:
-        return int(np.count_nonzero(values != points.reshape(-1)[0]))
-    if points.ndim != 1 or values.shape[axis] != points.size:
-        return int(np.count_nonzero(values))  # blocked quantization: zero points have blocks of their own
-    shape = [1] * values.ndim
-    shape[axis] = points.size
-    return int(np.count_nonzero(values != points.reshape(shape)))
 
 
 def _sha256(path: Path, others: Sequence[Path]) -> str:

@@ -161,15 +161,20 @@ def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
             yield attribute.g
 
 
-def _bytes_needed(tensor: TensorProto) -> int:
+def type_of(tensor: TensorProto) -> tuple[str, int]:
+    """Give the name of a tensor's element type and the bits of one number; of an unknown type 0."""
     from onnx import helper
 
     try:
-        item_bytes = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
     except KeyError:
-        return 0
-    bits = 4 if tensor.data_type in _FOUR_BITS else 2 if tensor.data_type in _TWO_BITS else item_bytes * 8
-    return -(-math.prod(int(size) for size in tensor.dims) * bits // 8)
+        return "unknown", 0
+    small = 4 if tensor.data_type in _FOUR_BITS else 2 if tensor.data_type in _TWO_BITS else 0
+    return dtype.name, small or dtype.itemsize * 8
+
+
+def _bytes_needed(tensor: TensorProto) -> int:
+    return -(-math.prod(int(size) for size in tensor.dims) * type_of(tensor)[1] // 8)
 
 
 def values_of(tensor: TensorProto, path: Path) -> NDArray[Any]:
