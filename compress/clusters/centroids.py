@@ -42,7 +42,7 @@ def kmeans_plus_plus(numbers: Numbers, count: int, given: Floats, generator: np.
         centroid = float(generator.choice(numbers.values, p=chances / total))
         drawn.append(centroid)
         distance = np.minimum(distance, np.square(numbers.values - centroid))
-    return np.float64(drawn)
+    return np.array(drawn, np.float64)
 
 
 def linear(numbers: Numbers, count: int, given: Floats, generator: np.random.Generator) -> Floats:  # noqa: ARG001
@@ -68,4 +68,5 @@ def density(numbers: Numbers, count: int, given: Floats, generator: np.random.Ge
     """
     below = np.cumsum(numbers.counts)
     places = (np.arange(count) + 0.5) / count * below[-1]
-    return numbers.values[np.searchsorted(below, places, side="right").clip(max=len(numbers) - 1)]
+    chosen = np.searchsorted(below, places, side="right").clip(max=len(numbers) - 1)
+    return np.asarray(numbers.values[chosen])
