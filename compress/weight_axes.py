@@ -42,23 +42,6 @@ def kept_axes(layer: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...] 
     """
     if len(shape) < 2 or name in FLOAT_WEIGHTS:
         return None
-    axes = output_axes(layer, name, shape)
-    channels = int(np.prod([shape[axis] for axis in axes]))
-    saved = 3 * int(np.prod(shape)) - 4 * channels
-    return axes if saved > OPERATOR_BYTES else None
-
-
-def output_axes(layer: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Give the axes of a kernel or table whose places are output channels.
-
-    Args:
-        layer: the Keras layer that owns it.
-        name: the weight's own name (`kernel`).
-        shape: the weight's, 2 or more axes.
-
-    Returns:
-        The output channels of kernels, the features of an Embedding, the last axis of any other weight.
-    """
     kind = type(layer).__name__
     axes = OUTPUT_AXES.get(kind, (len(shape) - 1,)) if "pointwise" not in name else (len(shape) - 1,)
     if kind in {"SeparableConv1D", "SeparableConv2D"} and name == "depthwise_kernel":
@@ -66,7 +49,9 @@ def output_axes(layer: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...
     if kind == "EinsumDense":
         given, kernel, output = _terms(layer.equation)
         axes = tuple(a for a, letter in enumerate(kernel) if letter in output and letter not in given)
-    return axes
+    channels = int(np.prod([shape[axis] for axis in axes]))
+    saved = 3 * int(np.prod(shape)) - 4 * channels
+    return axes if saved > OPERATOR_BYTES else None
 
 
 def block_axis(layer: Any, name: str, shape: tuple[int, ...]) -> int | None:

@@ -7,6 +7,7 @@ converter has moved them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from slimedge.compress.equivalence import check_same
 from slimedge.compress.folding import fold_affine
 from slimedge.compress.kernels import kernel_scale, on_grid
 from slimedge.compress.layer_sqnr import layer_sqnr
-from slimedge.compress.layer_weights import owner_of, sources
 from slimedge.compress.settings import EXCLUDED, Settings
 from slimedge.compress.simplifying import strip_training_only
 from slimedge.compress.weight_axes import block_axis, is_large, kept_axes
@@ -134,7 +134,7 @@ def _rounded_model(
         {
             "scheme": scheme,
             **more,
-            "rounded_layers": [source for layer, source in sources(graph) if layer in layers.changed],
+            "rounded_layers": [source for layer, source in _sources(graph) if layer in layers.changed],
             "removed": list(removed),
             "float_layers": layers.left_float,
             "layer_sqnr_db": layer_sqnr(graph, rounded, data),
@@ -167,7 +167,7 @@ def check_settings(settings: Settings, scheme: str, name: str) -> None:
 
 def _rounded_layers(graph: Graph, settings: Settings, bits: int) -> _Layers:
     made, names, done = to_model(graph), layer_names(graph), _Layers()
-    for layer, source in sources(graph):
+    for layer, source in _sources(graph):
         if not layer.weights:
             continue
         if source in settings.exclude:
@@ -204,9 +204,18 @@ def _first(reasons: dict[str, str]) -> str:
     return "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:3])
 
 
+def _sources(graph: Graph) -> Iterator[tuple[Layer, str]]:
+    """Each layer once, with the name that it has in the user's model."""
+    seen: set[Layer] = set()
+    for node in graph.nodes:
+        if node.layer not in seen:
+            seen.add(node.layer)
+            yield node.layer, node.source
+
+
 def _rounded_weights(layer: Any, bits: int, block_size: int | None) -> _Rounded:
     """Round the large weights of a layer, inner layers' included; give them with the others, in order."""
-    owners = owner_of(layer)
+    owners = {id(variable): inner for inner in layer._flatten_layers() for variable in _own(inner)}
     arrays: list[NDArray[Any]] = []
     without_blocks: list[str] = []
     count = blocked = 0
@@ -248,3 +257,11 @@ def _blocks(
     if shape[axis] % block_size:
         return None, f"its {name} has {shape[axis]} numbers in a line, no multiple of {block_size}"
     return (axis, block_size), None
+
+
+def _own(layer: Any) -> list[Any]:
+    """Variables of a layer that none of the layers in it has."""
+    inner = {
+        id(variable) for child in layer._flatten_layers(include_self=False) for variable in child.weights
+    }
+    return [variable for variable in layer.weights if id(variable) not in inner]
