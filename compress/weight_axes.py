@@ -47,7 +47,7 @@ def kept_axes(layer: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...] 
     if kind in {"SeparableConv1D", "SeparableConv2D"} and name == "depthwise_kernel":
         axes = (len(shape) - 2, len(shape) - 1)
     if kind == "EinsumDense":
-        given, kernel, output = _terms(layer.equation)
+        given, kernel, output = einsum_terms(layer.equation)
         axes = tuple(a for a, letter in enumerate(kernel) if letter in output and letter not in given)
     channels = int(np.prod([shape[axis] for axis in axes]))
     saved = 3 * int(np.prod(shape)) - 4 * channels
@@ -69,13 +69,13 @@ def block_axis(layer: Any, name: str, shape: tuple[int, ...]) -> int | None:
     if name == "embeddings":
         return len(shape) - 1
     if type(layer).__name__ == "EinsumDense":
-        _, kernel, output = _terms(layer.equation)
+        _, kernel, output = einsum_terms(layer.equation)
         summed = [axis for axis, letter in enumerate(kernel) if letter not in output]
         return summed[-1] if summed else None
     return 0 if len(shape) == 2 else None
 
 
-def _terms(equation: str) -> tuple[str, str, str]:
+def einsum_terms(equation: str) -> tuple[str, str, str]:
     """The letters of the input, the kernel and the output of an EinsumDense."""
     left, _, output = equation.replace(" ", "").partition("->")
     given, _, kernel = left.partition(",")
