@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slimedge.artifact import Step
 from slimedge.canonical import canonical
 from slimedge.compress.clusters import INITIALIZATIONS
 from slimedge.compress.clusters.groups import grouped, value_counts
 from slimedge.compress.clusters.keeping import Clustered, ClusterKeeper
-from slimedge.compress.clusters.weights import Place, places
-from slimedge.compress.equivalence import check_same
 from slimedge.compress.fitting.fine_tuning import fine_tuned
 from slimedge.compress.fitting.settings import FitSettings
 from slimedge.compress.folding import fold_affine
 from slimedge.compress.quantization import is_quantized
+from slimedge.compress.sparsity.places import Place, places_of
+from slimedge.compress.sparsity.weights import Prunable, chosen, prunable
 from slimedge.errors import InputError
-from slimedge.graph_making import to_model
+from slimedge.graph import Graph
+from slimedge.graph_making import layer_names, to_model
 from slimedge.graph_reading import from_model
 from slimedge.keras_file import input_specs, output_specs
 from slimedge.lineage import lineage_of, with_lineage
@@ -58,7 +60,7 @@ class Cluster:
 
 def cluster(
     model: keras.Model,
-    data: Data,
+    data: Data | None,
     *,
     clusters: int = 16,
     init: str = "kmeans++",
@@ -82,12 +84,12 @@ def cluster(
     Args:
         model: float, any that `quantize` takes; it stays as it is. What pruning set to 0 stays 0: where a weight has
             zeros, 0 is one of its values and does not move.
-        data: examples, bound to the model's inputs or bindable to them.
+        data: training examples, bound to the model's inputs or bindable to them; None where `epochs` is 0.
         clusters: the most values, 2 or more. A weight that has no more keeps those that it has.
         init: where k-means starts, a name in `slimedge.compress.clusters.INITIALIZATIONS`: `kmeans++` (Arthur and
             Vassilvitskii, 2007), `linear` from the smallest weight to the largest, or `density`, evenly among them.
         granularity: `per_layer`, or `per_channel` for values of its own for each output channel.
-        layers: patterns of names, as of `fnmatch`, of the layers to cluster; none for all.
+        layers: patterns (`conv_*`) of the names of the layers to cluster, a nested model's for all in it; none for all.
         exclude: likewise, of layers that keep their weights.
         fold: whether BatchNorm is folded into the layer in front of it first. Exporters do that, and multiply the few
             values with a factor for each channel: without it a file has few values a channel, but many a layer.
@@ -104,7 +106,7 @@ def cluster(
 
     Raises:
         InputError: a quantized model, a setting or data that cannot be used, or a pattern that fits no layer.
-        CheckError: the loss became NaN, or a layer computes something else when it is made again.
+        CheckError: the loss became NaN, or a weight has more values at the end.
     """
     _check_whole("clusters", clusters, 2)
     _check_whole("epochs", epochs, 0)
@@ -119,54 +121,44 @@ def cluster(
             f"model '{model.name}' is quantized; cluster the float model, and quantize what comes out."
         )
     model = canonical(model)
-    bound = (
-        data
-        if data.is_bound
-        else data.bind(
-            input_specs(model), preprocessing=starts_with_preprocessing(model), outputs=output_specs(model)
-        )
-    )
+    weights = chosen(prunable(model), layers, exclude, model.name, done="clustered")
+    bound = _bound(model, data, epochs)
     graph, folded = from_model(model), tuple[str, ...]()
     if fold:
         graph, folded = fold_affine(graph)
-        check_same(model, graph, bound)
+    places = _renamed(places_of(model, weights), graph)
     made = to_model(graph)
-    chosen = places(graph, made, layers, exclude)
-    axes = {place: place.axes if granularity == "per_channel" else () for place in chosen}
-    for index, place in enumerate(chosen):
-        progress("finding clusters", index / len(chosen))
-        _group(made, place, axes[place], clusters=clusters, init=init, seed=seed)
+    for index, place in enumerate(places):
+        progress("finding clusters", index / len(places))
+        weight = place.within(made)
+        found = grouped(_finite(weight), clusters, init=init, axes=_axes(weight, granularity), seed=seed)
+        weight.variable.assign(found.weight())
     losses: tuple[float, ...] = ()
-    if epochs:
-        done = fine_tuned(
-            made,
-            model if loss is None else None,
-            bound,
-            settings,
-            keepers_of=lambda network: [
-                ClusterKeeper(clusters, [Clustered(place.variable(network), axes[place]) for place in chosen])
-            ],
-            progress=progress,
-        )
+    if bound is not None:
+
+        def keepers_of(network: keras.Model) -> list[ClusterKeeper]:
+            held = [place.within(network) for place in places]
+            return [
+                ClusterKeeper(clusters, [Clustered(one.variable, _axes(one, granularity)) for one in held])
+            ]
+
+        teacher = model if loss is None else None
+        done = fine_tuned(made, teacher, bound, settings, keepers_of=keepers_of, progress=progress)
         made, losses = done.model, done.epoch_losses
-    trained = {
+    told = {
+        "clusters": clusters,
+        "init": init,
+        "granularity": granularity,
+        "folded": list(folded),
         **settings.told(),
-        "training_examples": len(bound),
-        "training_data": bound.fingerprint,
+        "epochs": epochs,
+        "layer_values": _values([place.within(made) for place in places], granularity),
+        **(
+            {"training_examples": len(bound), "training_data": bound.fingerprint} if bound is not None else {}
+        ),
         "epoch_losses": list(losses),
     }
-    step = Step(
-        "cluster",
-        {
-            "clusters": clusters,
-            "init": init,
-            "granularity": granularity,
-            "folded": list(folded),
-            "layers": _values(made, chosen, axes),
-            **(trained if epochs else {"epochs": 0, "seed": seed}),
-        },
-    )
-    return with_lineage(made, (*lineage_of(model), step))
+    return with_lineage(made, (*lineage_of(model), Step("cluster", told)))
 
 
 def _check_whole(name: str, given: object, least: int) -> None:
@@ -174,25 +166,45 @@ def _check_whole(name: str, given: object, least: int) -> None:
         raise InputError(f"{name}={given!r} is not allowed; give a whole number, {least} or more.")
 
 
-def _group(
-    network: keras.Model, place: Place, axes: tuple[int, ...], *, clusters: int, init: str, seed: int
-) -> None:
-    variable = place.variable(network)
-    weight = np.asarray(variable)
-    if not np.isfinite(weight).all():
+def _bound(model: keras.Model, data: Data | None, epochs: int) -> Data | None:
+    if epochs == 0:
+        return None
+    if data is None:
+        raise InputError("there is no data to train the centroids on; give some, or train for 0 epochs.")
+    if data.is_bound:
+        return data
+    return data.bind(
+        input_specs(model), preprocessing=starts_with_preprocessing(model), outputs=output_specs(model)
+    )
+
+
+def _renamed(places: Sequence[Place], graph: Graph) -> list[Place]:
+    """Give places by the names of the layers in the model that is made of the graph."""
+    names = {layer.name: name for layer, name in layer_names(graph).items()}
+    return [replace(place, layer=names[place.layer]) for place in places]
+
+
+def _axes(weight: Prunable, granularity: str) -> tuple[int, ...]:
+    """Give the axes whose places have values of their own: output channels, or the features of a table."""
+    if granularity == "per_layer":
+        return ()
+    return weight.axes.summed if weight.variable.name == "embeddings" else weight.axes.output
+
+
+def _finite(weight: Prunable) -> NDArray[np.float32]:
+    array = np.asarray(weight.variable)
+    if not np.isfinite(array).all():
         raise InputError(
-            f"layer '{place.source}' has weights that are not finite numbers, which have no centroid; exclude it, or "
+            f"layer '{weight.layer}' has weights that are not finite numbers, which have no centroid; exclude it, or "
             "train the model again."
         )
-    variable.assign(grouped(weight, clusters, init=init, axes=axes, seed=seed).weight())
+    return array
 
 
-def _values(
-    network: keras.Model, chosen: Sequence[Place], axes: dict[Place, tuple[int, ...]]
-) -> dict[str, int]:
+def _values(weights: Sequence[Prunable], granularity: str) -> dict[str, int]:
     """Give the most values that a weight, or channel, of each layer has."""
     found: dict[str, int] = {}
-    for place in chosen:
-        most = int(value_counts(np.asarray(place.variable(network)), axes[place]).max())
-        found[place.source] = max(found.get(place.source, 0), most)
+    for weight in weights:
+        most = int(value_counts(np.asarray(weight.variable), _axes(weight, granularity)).max())
+        found[weight.layer] = max(found.get(weight.layer, 0), most)
     return found

@@ -48,5 +48,5 @@ def check_same(model: keras.Model, graph: Graph, data: Data) -> None:
             raise CheckError(
                 f"output '{name}' of model '{model.name}' changed when its graph was rewritten (by {error:.2g}, where "
                 f"it reaches {largest:.2g}): a layer computes with something that is neither in its config nor in "
-                "its weights, or with random numbers; nothing was kept."
+                "its weights, or with random numbers; nothing was quantized."
             )

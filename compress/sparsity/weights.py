@@ -75,22 +75,28 @@ def prunable(model: keras.Model) -> list[Prunable]:
 
 
 def chosen(
-    weights: Collection[Prunable], layers: Collection[str], exclude: Collection[str], model: str
+    weights: Collection[Prunable],
+    layers: Collection[str],
+    exclude: Collection[str],
+    model: str,
+    *,
+    done: str = "pruned",
 ) -> list[Prunable]:
     """Give the weights in layers of some names.
 
     Args:
         weights: to choose from.
-        layers: patterns (`conv_*`) of the names of the layers to prune; none stands for all.
-        exclude: patterns of those that stay dense.
+        layers: patterns (`conv_*`) of the names of the layers that are meant; none stands for all.
+        exclude: patterns of those that stay as they are.
         model: its name, for messages.
+        done: what is done to them, likewise.
 
     Raises:
         InputError: there is nothing to choose from, a pattern fits none of it, or nothing is left.
     """
     if not weights:
         raise InputError(
-            f"model '{model}' has no weight that can be pruned; there are kernels of Dense, EinsumDense, convolutions, "
+            f"model '{model}' has no weight that can be {done}; there are kernels of Dense, EinsumDense, convolutions, "
             "recurrent layers, attention and Embedding."
         )
     for what, patterns in (("layers", layers), ("exclude", exclude)):
@@ -98,14 +104,14 @@ def chosen(
             if not any(_fits(weight, [pattern]) for weight in weights):
                 known = ", ".join(dict.fromkeys(weight.layer for weight in weights))
                 raise InputError(
-                    f"{what}: the pattern '{pattern}' fits no layer of model '{model}' that can be pruned; there are "
+                    f"{what}: the pattern '{pattern}' fits no layer of model '{model}' that can be {done}; there are "
                     f"{known}."
                 )
     kept = [
         weight for weight in weights if (not layers or _fits(weight, layers)) and not _fits(weight, exclude)
     ]
     if not kept:
-        raise InputError(f"layers and exclude leave no layer of model '{model}' to prune; name others.")
+        raise InputError(f"layers and exclude leave no layer of model '{model}' to be {done}; name others.")
     return kept
 
 
