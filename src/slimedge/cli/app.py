@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from slimedge.cli import benchmark, compare, demo, export, inspect, quantize, sensitivity, targets
+from slimedge.cli import benchmark, compare, demo, export, inspect, prune, quantize, sensitivity, targets
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "inspect": inspect.inspect,
+    "prune": prune.prune,
     "quantize": quantize.quantize,
     "sensitivity": sensitivity.sensitivity,
     "export": export.export,
