@@ -7,12 +7,24 @@ from typing import Annotated, Any
 
 import typer
 
-from slimedge.cli import benchmark, compare, demo, export, inspect, prune, quantize, sensitivity, targets
+from slimedge.cli import (
+    benchmark,
+    cluster,
+    compare,
+    demo,
+    export,
+    inspect,
+    prune,
+    quantize,
+    sensitivity,
+    targets,
+)
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "inspect": inspect.inspect,
     "prune": prune.prune,
+    "cluster": cluster.cluster,
     "quantize": quantize.quantize,
     "sensitivity": sensitivity.sensitivity,
     "export": export.export,
