@@ -36,12 +36,13 @@ NET = "resnet8"
 FORMATS = ("onnx", "tflite")
 CLUSTERS = 16
 # Rates and losses that are tried; None trains towards the float net's outputs.
-RECIPES = ((1e-3, None), (2e-3, None), (1e-3, "labels"))
+RECIPES: tuple[tuple[float, str | None], ...] = ((3e-4, None), (1e-3, None))
 RATE, EPOCHS = 1e-3, 1
 LOSS: str | None = None
-# Shares of zeros that pruning leaves, and the epochs in which it trains.
+# Shares of zeros that pruning leaves, the epochs in which it trains, and on how many images that and clustering then do.
 SPARSITIES = (0.5, 0.8)
 PRUNING_EPOCHS = 1
+PRUNING_EXAMPLES = 20_000
 LARGEST_DROP = 0.005
 LARGEST_GZIP_SHARE = 0.30
 
@@ -75,6 +76,7 @@ class Found:
 
     Attributes:
         sparsity: that pruning was asked for before; None where nothing was pruned.
+        training_examples: images that pruning and clustering trained on.
         accuracy: of the clustered net's file, by format.
         accuracy_delta: against the float net's file of that format, paired.
         file_bytes: of the clustered net's file, by format.
@@ -87,6 +89,7 @@ class Found:
     """
 
     sparsity: float | None
+    training_examples: int
     accuracy: dict[str, Accuracy]
     accuracy_delta: dict[str, AccuracyDelta]
     file_bytes: dict[str, int]
@@ -158,7 +161,7 @@ def measured(folder: Path) -> tuple[dict[str, Any], list[Found]]:
             kind: score(first_output(file, parts.evaluation), answers[kind], parts.evaluation.labels)
             for kind, file in files.items()
         }
-        found.append(_found(sparsity, start, made, files, scores, before))
+        found.append(_found(sparsity, len(images), start, made, files, scores, before))
         show(asdict(found[-1]))
     return {kind: _plain(value) for kind, value in before.items()}, found
 
@@ -177,6 +180,7 @@ def _files(network: keras.Model, folder: Path, name: str) -> dict[str, Artifact]
 
 def _found(
     sparsity: float | None,
+    examples: int,
     start: keras.Model,
     made: keras.Model,
     files: Mapping[str, Artifact],
@@ -189,6 +193,7 @@ def _found(
     zeros = {name: array == 0 for name, array in old.items()} if sparsity is not None else {}
     return Found(
         sparsity=sparsity,
+        training_examples=examples,
         accuracy={kind: one.accuracy for kind, one in scores.items() if one.accuracy is not None},
         accuracy_delta={
             kind: one.accuracy_delta for kind, one in scores.items() if one.accuracy_delta is not None

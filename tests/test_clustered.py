@@ -11,6 +11,7 @@ from slimedge.comparison import AccuracyDelta
 
 GOOD = Found(
     sparsity=None,
+    training_examples=1000,
     accuracy={},
     accuracy_delta={"onnx": AccuracyDelta(-0.004, -0.006, -0.002, 0.01)},
     file_bytes={"onnx": 1000},
