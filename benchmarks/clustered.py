@@ -39,7 +39,7 @@ CLUSTERS = 16
 RECIPES: tuple[tuple[float, str | None], ...] = ((3e-4, None), (1e-3, None))
 RATE, EPOCHS = 1e-3, 1
 LOSS: str | None = None
-# Shares of zeros that pruning leaves, the epochs in which it trains, and on how many images that and clustering then do.
+# Shares of zeros that pruning leaves, the epochs in which it trains, and on how many images; clustering then, too.
 SPARSITIES = (0.5, 0.8)
 PRUNING_EPOCHS = 1
 PRUNING_EXAMPLES = 20_000
@@ -152,10 +152,11 @@ def measured(folder: Path) -> tuple[dict[str, Any], list[Found]]:
     }
     found = []
     for sparsity in (None, *SPARSITIES):
-        start = network
+        start, images = network, parts.training
         if sparsity is not None:
-            start = prune(network, parts.training, sparsity=sparsity, epochs=PRUNING_EPOCHS)
-        made = cluster(start, parts.training, clusters=CLUSTERS, epochs=EPOCHS, learning_rate=RATE, loss=LOSS)
+            images = images.take(PRUNING_EXAMPLES)
+            start = prune(network, images, sparsity=sparsity, epochs=PRUNING_EPOCHS)
+        made = cluster(start, images, clusters=CLUSTERS, epochs=EPOCHS, learning_rate=RATE, loss=LOSS)
         files = _files(made, folder, f"clustered_{sparsity}")
         scores = {
             kind: score(first_output(file, parts.evaluation), answers[kind], parts.evaluation.labels)
