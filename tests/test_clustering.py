@@ -162,6 +162,31 @@ def test_batchnorm_is_folded_first_so_that_a_file_has_as_few_values():
     assert counts == {True: [4], False: [32]}
 
 
+@pytest.mark.parametrize("name", ["nested_twice", "preactivation", "shared_tower", "transposed"])
+def test_with_more_clusters_than_weights_nothing_changes(name):
+    network = MODELS[name]()
+    inputs = examples(network, count=4, seed=2)
+
+    made = cluster(network, None, clusters=1_000_000, epochs=0)
+
+    expected = keras_outputs(network, inputs)
+    for output, array in keras_outputs(made, inputs).items():
+        np.testing.assert_allclose(array, expected[output], atol=1e-5 * np.abs(expected[output]).max())
+
+
+def test_an_output_that_a_folded_batchnorm_made_keeps_its_name():
+    inputs = keras.Input((6,), name="features")
+    outputs = layers.BatchNormalization(name="scores")(layers.Dense(5, name="dense")(inputs))
+    network = keras.Model(inputs, outputs)
+
+    made = cluster(network, bound(network), clusters=3, epochs=1)
+
+    assert list(keras_outputs(made, examples(network))) == ["scores"]
+    assert lineage_of(made)[-1].settings["folded"] == ["scores"]
+    (kernel,) = weights_of(made).values()
+    assert len(np.unique(kernel)) == 3
+
+
 def test_without_folding_batchnorm_trains_and_stays():
     network = network_of("residual")
     data = bound(network)
