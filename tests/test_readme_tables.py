@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import accuracy_tables
+import compression_tables
 import cost_tables
 import pytest
 
@@ -30,6 +31,7 @@ TABLES = {
         accuracy_tables.method_effect,
         accuracy_tables.activation_bits,
         accuracy_tables.bit_budget,
+        compression_tables.clustered,
         cost_tables.train_demo,
         cost_tables.train_words,
         cost_tables.aa,

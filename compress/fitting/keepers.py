@@ -20,6 +20,9 @@ class Keeper(Protocol):
     def start(self, model: keras.Model, /) -> None:
         """Look at the model in front of the first step."""
 
+    def optimizing(self, optimizer: Any, /) -> None:
+        """Look at the optimizer, built for the model's trainable variables."""
+
     def before(self, step: int, steps: int, /) -> None:
         """Prepare for step `step` of 0…`steps` - 1; outside of what is compiled."""
 
@@ -43,6 +46,9 @@ class Keeping:
     training = True
 
     def start(self, model: keras.Model, /) -> None:
+        """Do nothing."""
+
+    def optimizing(self, optimizer: Any, /) -> None:
         """Do nothing."""
 
     def before(self, step: int, steps: int, /) -> None:

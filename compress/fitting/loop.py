@@ -66,6 +66,7 @@ def fit(
     losses_of = [goal.loss() for goal in goals]
     for keeper in keepers:
         keeper.start(model)
+        keeper.optimizing(optimizer)
 
     def compiled(*, training: bool) -> Any:
         @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator, unused-ignore]

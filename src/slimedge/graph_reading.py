@@ -23,6 +23,7 @@ class _Reader:
     """Collects nodes while it walks a model; one `Layer` per Keras operation keeps sharing."""
 
     layers: dict[int, Layer] = field(default_factory=dict)
+    operations: dict[str, Any] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
 
@@ -41,6 +42,7 @@ class _Reader:
                 (variable.name, np.asarray(variable)) for variable in getattr(operation, "weights", [])
             )
             self.layers[id(operation)] = Layer(type(operation), config, weights)
+            self.operations[config["name"]] = operation
         return self.layers[id(operation)]
 
     def read(self, inputs: list[Any], outputs: list[Any], given: list[Value], prefix: str) -> list[Value]:
@@ -81,6 +83,19 @@ def from_model(model: keras.Model) -> Graph:
     Raises:
         InputError: the model is not built, or its call cannot be followed; or a layer has no config.
     """
+    return _read(model)[0]
+
+
+def operations_of(model: keras.Model) -> dict[str, Any]:
+    """Give the layers and operations of a model by the names that `from_model` gives to what it makes of them.
+
+    Raises:
+        InputError: as of `from_model`.
+    """
+    return _read(model)[1].operations
+
+
+def _read(model: keras.Model) -> tuple[Graph, _Reader]:
     import keras
 
     if isinstance(model, keras.Model) and not isinstance(model, keras.Sequential):
@@ -100,7 +115,7 @@ def from_model(model: keras.Model) -> Graph:
     def structure(of: Any) -> Any:
         return keras.tree.map_structure(lambda tensor: by_tensor[id(tensor)], of)
 
-    return Graph(
+    graph = Graph(
         name=model.name,
         inputs=tuple(given),
         input_names=tuple(spec.name for spec in input_specs(model)),
@@ -110,6 +125,7 @@ def from_model(model: keras.Model) -> Graph:
         input_structure=structure(input_structure(model)),
         output_structure=structure(output_structure(model)),
     )
+    return graph, reader
 
 
 def _config_of(operation: Any) -> dict[str, Any]:

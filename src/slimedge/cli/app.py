@@ -9,10 +9,12 @@ import typer
 
 from slimedge.cli import (
     benchmark,
+    cluster,
     compare,
     demo,
     export,
     inspect,
+    prune,
     prune_channels,
     quantize,
     sensitivity,
@@ -22,7 +24,9 @@ from slimedge.cli import (
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "inspect": inspect.inspect,
+    "prune": prune.prune,
     "prune-channels": prune_channels.prune_channels,
+    "cluster": cluster.cluster,
     "quantize": quantize.quantize,
     "sensitivity": sensitivity.sensitivity,
     "export": export.export,

@@ -1,0 +1,1 @@
+"""Pruning by magnitude, in parts: patterns, ranking, schedules, which weights, masks, a callback."""
