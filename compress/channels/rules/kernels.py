@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from slimedge.compress.channels.rules.passing import mixes_channels
 from slimedge.compress.channels.tracing import Call, Kept, Rule, along
 from slimedge.compress.channels.units import Ids
 from slimedge.compress.weight_axes import einsum_terms
@@ -16,12 +17,15 @@ def _channels_last(call: Call) -> bool:
 
 
 def _only(call: Call, *names: str) -> bool:
-    """Whether a layer has weights of these names alone, and applies nothing over its channels."""
-    from slimedge.compress.channels.rules.passing import mixes_channels
+    """Whether a layer has weights of these names alone."""
+    return {name for name, _ in call.layer.weights} <= set(names)
 
-    return {name for name, _ in call.layer.weights} <= set(names) and not mixes_channels(
-        call.config.get("activation")
-    )
+
+def _made(call: Call, ids: Ids, axis: int = -1) -> list[Ids]:
+    """The numbers of the output; they stay where an activation computes with all channels."""
+    if mixes_channels(call.config.get("activation")):
+        call.fix(ids)
+    return [along(ids, call.node.output, axis)]
 
 
 def dense(call: Call) -> list[Ids] | None:
@@ -33,7 +37,7 @@ def dense(call: Call) -> list[Ids] | None:
     call.use("kernel", 1, made, "out")
     call.use("bias", 0, made, "out")
     call.count("units", made)
-    return [along(made, call.node.output)]
+    return _made(call, made)
 
 
 def convolution(call: Call) -> list[Ids] | None:
@@ -52,7 +56,7 @@ def convolution(call: Call) -> list[Ids] | None:
     call.use("kernel", -1, made, "out")
     call.use("bias", 0, made, "out")
     call.count("filters", made)
-    return [along(made, call.node.output)]
+    return _made(call, made)
 
 
 def _channel_by_channel(call: Call, given: Ids, times: int) -> list[Ids]:
@@ -65,7 +69,7 @@ def _channel_by_channel(call: Call, given: Ids, times: int) -> list[Ids]:
         return {"filters": int(kept(made).sum()), "groups": int(kept(given).sum())}
 
     call.change(change)
-    return [along(made, call.node.output)]
+    return _made(call, made)
 
 
 def transposed(call: Call) -> list[Ids] | None:
@@ -77,7 +81,7 @@ def transposed(call: Call) -> list[Ids] | None:
     call.use("kernel", -2, made, "out")
     call.use("bias", 0, made, "out")
     call.count("filters", made)
-    return [along(made, call.node.output)]
+    return _made(call, made)
 
 
 def depthwise(call: Call) -> list[Ids] | None:
@@ -88,7 +92,7 @@ def depthwise(call: Call) -> list[Ids] | None:
     made = np.repeat(given, int(call.config["depth_multiplier"]))
     call.use("kernel", -2, given, "own")
     call.use("bias", 0, made, "own")
-    return [along(made, call.node.output)]
+    return _made(call, made)
 
 
 def separable(call: Call) -> list[Ids] | None:
@@ -102,14 +106,14 @@ def separable(call: Call) -> list[Ids] | None:
     call.use("pointwise_kernel", -1, made, "out")
     call.use("bias", 0, made, "out")
     call.count("filters", made)
-    return [along(made, call.node.output)]
+    return _made(call, made)
 
 
 def einsum_dense(call: Call) -> list[Ids] | None:
     """An EinsumDense whose kernel makes one axis, or several of which the last can lose channels."""
     if not _only(call, "kernel", "bias"):
         return None
-    value, output = call.node.inputs[0], call.node.output
+    value = call.node.inputs[0]
     given, kernel, made = (term.replace("...", "") for term in einsum_terms(str(call.config["equation"])))
     axes = {letter: place - len(given) for place, letter in enumerate(given)}
     fresh = [letter for letter in kernel if letter not in axes]
@@ -143,7 +147,7 @@ def einsum_dense(call: Call) -> list[Ids] | None:
         return {"output_shape": tuple(sizes)}
 
     call.change(change)
-    return [along(ids, output, axis)]
+    return _made(call, ids, axis)
 
 
 def _varying(call: Call, rank: int) -> int | None:
@@ -169,7 +173,7 @@ def embedding(call: Call) -> list[Ids] | None:
     made = call.new(int(call.config["output_dim"]))
     call.use("embeddings", 1, made, "out")
     call.count("output_dim", made)
-    return [along(made, call.node.output)]
+    return _made(call, made)
 
 
 RULES: Mapping[str, Rule] = {
