@@ -66,7 +66,7 @@ def external_files(path: Path | str) -> tuple[Path, ...]:
     return locations(load(path), path)
 
 
-def weights_summary(path: Path | str) -> tuple[int, int]:
+def weights_summary(path: Path | str, *, dtype: str | None = None) -> tuple[int, int]:
     """Count the numbers in the constants of an `.onnx` file, and those that do not stand for zero.
 
     Scales, zero points, shapes and other 64-bit integers are not weights. A quantized number stands for
@@ -74,6 +74,7 @@ def weights_summary(path: Path | str) -> tuple[int, int]:
 
     Args:
         path: the file.
+        dtype: element type (`int8`) of the constants that count; None for all.
 
     Returns:
         Parameters and nonzero parameters.
@@ -81,7 +82,7 @@ def weights_summary(path: Path | str) -> tuple[int, int]:
     Raises:
         InputError: the file cannot be used.
     """
-    return totals(weights(path))
+    return totals(each for each in weights(path) if dtype in (None, each.dtype))
 
 
 def weights(path: Path | str) -> tuple[WeightFacts, ...]:

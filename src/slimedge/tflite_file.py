@@ -49,7 +49,7 @@ def read(path: Path | str) -> Artifact:
     )
 
 
-def weights_summary(path: Path | str) -> tuple[int, int]:
+def weights_summary(path: Path | str, *, dtype: str | None = None) -> tuple[int, int]:
     """Count the numbers in the constants of a `.tflite` file, and those that do not stand for zero.
 
     Shapes, axes and other integers without a scale are not weights. A quantized number stands for zero
@@ -57,6 +57,7 @@ def weights_summary(path: Path | str) -> tuple[int, int]:
 
     Args:
         path: the file.
+        dtype: element type (`int8`) of the constants that count; None for all.
 
     Returns:
         Parameters and nonzero parameters.
@@ -64,7 +65,7 @@ def weights_summary(path: Path | str) -> tuple[int, int]:
     Raises:
         InputError: the file cannot be used.
     """
-    return totals(weights(path))
+    return totals(each for each in weights(path) if dtype in (None, each.dtype))
 
 
 def weights(path: Path | str) -> tuple[WeightFacts, ...]:
