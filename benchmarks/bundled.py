@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from slimedge.artifact import Artifact
 from slimedge.artifact_file import read_artifact
+from slimedge.benchmarks.accuracy import score
 from slimedge.benchmarks.demo import DEBIAN_FOLDER, FOLDER
 from slimedge.benchmarks.models import AUTOENCODERS, IMAGE_SHAPE
 from slimedge.benchmarks.predicting import predict
+from slimedge.benchmarks.training import HELD_OUT
 from slimedge.data import Data
 from slimedge.errors import UnavailableError
 from slimedge.runtime.devices.local import Local
@@ -96,6 +98,15 @@ def full_set_for(name: str) -> Data:
     return Data.load(tuple(parts))
 
 
+def seen_and_test() -> Data:
+    """Give the images that the bundled nets were trained on as the part train, and the test images."""
+    require_full_set()
+    parts = {part: Data.load(DEBIAN_FOLDER, part=part, scale="1/255").arrays() for part in ("train", "test")}
+    (images,), classes = parts["train"][0].values(), np.asarray(parts["train"][1])
+    (tests,), truth = parts["test"][0].values(), np.asarray(parts["test"][1])
+    return Data.load(((images[:-HELD_OUT], classes[:-HELD_OUT]), (tests, truth)))
+
+
 def make_files(name: str, data: Data, folder: Path, *, scheme: str = "static_wi8_ai8") -> Files:
     """Quantize a bundled model on 1,000 training examples and export it, float and quantized, to both formats.
 
@@ -125,6 +136,17 @@ def first_output(artifact: Artifact, data: Data) -> NDArray[np.float32]:
     if outputs is None:
         raise ValueError(f"{artifact.path} gave no outputs")
     return outputs[0]
+
+
+def paired(before: Artifact, after: Artifact, data: Data) -> tuple[float, float, tuple[float, float, float]]:
+    """Give the accuracy of two files on the same examples, and the difference with its 95 % interval."""
+    exact, changed = (first_output(one, data) for one in (before, after))
+    labels = np.asarray(data.labels)
+    first, second = score(exact, None, labels), score(changed, exact, labels)
+    if first.accuracy is None or second.accuracy is None or second.accuracy_delta is None:
+        raise ValueError(f"{before.path} gives no classes")
+    delta = second.accuracy_delta
+    return first.accuracy.value, second.accuracy.value, (delta.value, delta.low, delta.high)
 
 
 def lost_accuracy(name: str, accuracy: Mapping[str, float], quantized: str, largest_drop: float) -> list[str]:
