@@ -4,7 +4,8 @@
 # make peers   the bundled nets through other quantizers, each in an environment of its own under build/peers (6 GB),
 #              written to docs/peers.md (an hour)
 # make full-set | qat | words | speed | weight-only | aa | export-cost | calibration-cost | observer-effect |
-#      method-effect | bit-budget | activation-bits | clustered | qat-recipe | train-demo | train-words
+#      method-effect | bit-budget | activation-bits | channels | channel-exactness |
+#      clustered | qat-recipe | train-demo | train-words
 #              the measurements under benchmarks/, written to benchmarks/results; each exits 1
 #              where one of its bars is missed. make measure runs all but the last three.
 # make install only the installation;  make wheel  a wheel in dist/;  make clean  remove what make made
@@ -33,7 +34,7 @@ LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
 .PHONY: help demo test install lint wheel clean zoo measure full-set qat words speed weight-only aa export-cost \
-	calibration-cost observer-effect method-effect bit-budget activation-bits clustered qat-recipe train-demo \
+	calibration-cost observer-effect method-effect bit-budget activation-bits channels channel-exactness clustered qat-recipe train-demo \
 	train-words peers
 
 help:
@@ -56,7 +57,7 @@ zoo: install
 	$(BIN)/python -m slimedge.benchmarks.zoo
 
 measure: full-set qat words speed weight-only aa export-cost calibration-cost observer-effect method-effect \
-	bit-budget activation-bits clustered
+	bit-budget activation-bits channels channel-exactness clustered
 
 full-set: install
 	$(BIN)/python -m slimedge.benchmarks.full_set
@@ -96,6 +97,12 @@ bit-budget: install
 
 activation-bits: install
 	$(BIN)/python -m slimedge.benchmarks.activation_bits
+
+channels: install
+	$(BIN)/python -m slimedge.benchmarks.channels
+
+channel-exactness: install
+	$(BIN)/python -m slimedge.benchmarks.channel_exactness
 
 clustered: install
 	$(BIN)/python -m slimedge.benchmarks.clustered
