@@ -3,7 +3,7 @@
 # make zoo     every model family through every column, written to docs/zoo.md (an hour)
 # make peers   the bundled nets through other quantizers, each in an environment of its own under build/peers (6 GB),
 #              written to docs/peers.md (an hour)
-# make full-set | qat | words | speed | weight-only | aa | export-cost | calibration-cost | observer-effect |
+# make full-set | qat | pruned | words | speed | weight-only | aa | export-cost | calibration-cost | observer-effect |
 #      method-effect | bit-budget | activation-bits | clustered | qat-recipe | train-demo | train-words
 #              the measurements under benchmarks/, written to benchmarks/results; each exits 1
 #              where one of its bars is missed. make measure runs all but the last three.
@@ -32,7 +32,7 @@ MADE := $(VENV)/.made
 LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
-.PHONY: help demo test install lint wheel clean zoo measure full-set qat words speed weight-only aa export-cost \
+.PHONY: help demo test install lint wheel clean zoo measure full-set qat pruned words speed weight-only aa export-cost \
 	calibration-cost observer-effect method-effect bit-budget activation-bits clustered qat-recipe train-demo \
 	train-words peers
 
@@ -55,7 +55,7 @@ lint: install
 zoo: install
 	$(BIN)/python -m slimedge.benchmarks.zoo
 
-measure: full-set qat words speed weight-only aa export-cost calibration-cost observer-effect method-effect \
+measure: full-set qat pruned words speed weight-only aa export-cost calibration-cost observer-effect method-effect \
 	bit-budget activation-bits clustered
 
 full-set: install
@@ -67,6 +67,9 @@ qat: install
 # Chosen on held-out training images; qat takes what it found.
 qat-recipe: install
 	$(BIN)/python -m slimedge.benchmarks.qat_recipe
+
+pruned: install
+	$(BIN)/python -m slimedge.benchmarks.pruned
 
 words: install
 	$(BIN)/python -m slimedge.benchmarks.words_accuracy

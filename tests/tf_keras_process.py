@@ -62,3 +62,39 @@ def say_how_far() -> str:
         tell("working", share)
         time.sleep(0.5)
     return "done"
+
+
+def pruned(
+    folders: Sequence[str],
+    sparsities: Sequence[float],
+    polynomials: Sequence[Sequence[float]],
+    steps: Sequence[int],
+) -> list[list[float]]:
+    """Write TFMOT's masks of the models that `engine._write` left in folders; give its schedules' values by step."""
+    import tensorflow as tf
+    import tensorflow_model_optimization as tfmot
+
+    from slimedge.compress.qat.tfmot.tf_keras_model import rebuilt
+
+    prune, schedules = tfmot.sparsity.keras.prune_low_magnitude, tfmot.sparsity.keras
+    for name in folders:
+        folder = Path(name)
+        with np.load(folder / "weights.npz") as arrays:
+            network = rebuilt(json.loads((folder / "description.json").read_text()), arrays)
+        found = {}
+        for sparsity in sparsities:
+            wrapped = prune(network, pruning_schedule=schedules.ConstantSparsity(sparsity, 0))
+            found |= {f"{layer}@{sparsity}": mask for layer, mask in _masks(wrapped)}
+        found |= {f"{layer}@2:4": mask for layer, mask in _masks(prune(network, sparsity_m_by_n=(2, 4)))}
+        np.savez(folder / "masks.npz", **found)
+    return [
+        [float(schedules.PolynomialDecay(*given[:4], power=given[4])(tf.constant(step))[1]) for step in steps]
+        for given in polynomials
+    ]
+
+
+def _masks(wrapped):
+    for layer in wrapped.layers:
+        for weight, _, _ in getattr(layer, "pruning_vars", ()):
+            _, mask = layer.pruning_obj._maybe_update_block_mask(weight)
+            yield layer.layer.name, np.asarray(mask) != 0

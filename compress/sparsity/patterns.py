@@ -57,7 +57,8 @@ class Block:
     def scores(self, weight: NDArray[Any], axes: Axes) -> NDArray[np.float64]:
         """Give the mean magnitude of each block."""
         if self.outputs == self.inputs == 1:
-            return np.abs(weight.ravel()).astype(np.float64)
+            plain: NDArray[np.float64] = np.abs(weight).astype(np.float64)
+            return plain.ravel()
         arranged = np.abs(axes.arranged(weight)).astype(np.float64)
         sums, counts = (self._summed(array) for array in (arranged, np.ones_like(arranged)))
         means: NDArray[np.float64] = sums / counts

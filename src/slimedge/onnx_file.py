@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,7 @@ def external_files(path: Path | str) -> tuple[Path, ...]:
     return locations(load(path), path)
 
 
-def weights_summary(path: Path | str) -> tuple[int, int]:
+def weights_summary(path: Path | str, *, types: Collection[str] = ()) -> tuple[int, int]:
     """Count the numbers in the constants of an `.onnx` file, and those that do not stand for zero.
 
     Scales, zero points, shapes and other 64-bit integers are not weights. A quantized number stands for
@@ -73,6 +73,7 @@ def weights_summary(path: Path | str) -> tuple[int, int]:
 
     Args:
         path: the file.
+        types: element types (`int8`) of the constants that count; none for all.
 
     Returns:
         Parameters and nonzero parameters.
@@ -101,6 +102,8 @@ def weights_summary(path: Path | str) -> tuple[int, int]:
         if (tensor.name and tensor.name in grid_names) or not _is_weight(tensor):
             continue
         values = values_of(tensor, path)
+        if types and values.dtype.name not in types:
+            continue
         parameters += values.size
         nonzero += _count_nonzero(values, *_zero_points(values, points.get(tensor.name), path))
     return parameters, nonzero

@@ -6,7 +6,7 @@ Field numbers are those of TensorFlow's schema.fbs, version 3.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
@@ -123,7 +123,7 @@ def read(path: Path | str) -> Artifact:
     )
 
 
-def weights_summary(path: Path | str) -> tuple[int, int]:
+def weights_summary(path: Path | str, *, types: Collection[str] = ()) -> tuple[int, int]:
     """Count the numbers in the constants of a `.tflite` file, and those that do not stand for zero.
 
     Shapes, axes and other integers without a scale are not weights. A quantized number stands for zero
@@ -131,6 +131,7 @@ def weights_summary(path: Path | str) -> tuple[int, int]:
 
     Args:
         path: the file.
+        types: element types (`int8`) of the constants that count; none for all.
 
     Returns:
         Parameters and nonzero parameters.
@@ -144,6 +145,8 @@ def weights_summary(path: Path | str) -> tuple[int, int]:
         for tensor in (tensor for subgraph in model.subgraphs for tensor in subgraph.tensors):
             start, size = model.buffers[tensor.buffer]
             if not size or tensor.buffer in counted or not _is_weight(tensor):
+                continue
+            if types and tensor.dtype not in types:
                 continue
             counted.add(tensor.buffer)
             parameters += math.prod(tensor.shape)
