@@ -3,9 +3,9 @@
 # make zoo     every model family through every column, written to docs/zoo.md (an hour)
 # make peers   the bundled nets through other quantizers, each in an environment of its own under build/peers (6 GB),
 #              written to docs/peers.md (an hour)
-# make full-set | qat | words | speed | weight-only | aa | export-cost | calibration-cost | observer-effect |
-#      method-effect | bit-budget | activation-bits | channels | channel-exactness |
-#      clustered | qat-recipe | train-demo | train-words
+# make full-set | qat | pruned | words | speed | weight-only | aa | export-cost | calibration-cost | observer-effect |
+#      method-effect | bit-budget | activation-bits | channels | channel-exactness | clustered | qat-recipe |
+#      train-demo | train-words
 #              the measurements under benchmarks/, written to benchmarks/results; each exits 1
 #              where one of its bars is missed. make measure runs all but the last three.
 # make install only the installation;  make wheel  a wheel in dist/;  make clean  remove what make made
@@ -33,9 +33,9 @@ MADE := $(VENV)/.made
 LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
-.PHONY: help demo test install lint wheel clean zoo measure full-set qat words speed weight-only aa export-cost \
-	calibration-cost observer-effect method-effect bit-budget activation-bits channels channel-exactness clustered qat-recipe train-demo \
-	train-words peers
+.PHONY: help demo test install lint wheel clean zoo measure full-set qat pruned words speed weight-only aa export-cost \
+	calibration-cost observer-effect method-effect bit-budget activation-bits channels channel-exactness clustered \
+	qat-recipe train-demo train-words peers
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -56,7 +56,7 @@ lint: install
 zoo: install
 	$(BIN)/python -m slimedge.benchmarks.zoo
 
-measure: full-set qat words speed weight-only aa export-cost calibration-cost observer-effect method-effect \
+measure: full-set qat pruned words speed weight-only aa export-cost calibration-cost observer-effect method-effect \
 	bit-budget activation-bits channels channel-exactness clustered
 
 full-set: install
@@ -68,6 +68,9 @@ qat: install
 # Chosen on held-out training images; qat takes what it found.
 qat-recipe: install
 	$(BIN)/python -m slimedge.benchmarks.qat_recipe
+
+pruned: install
+	$(BIN)/python -m slimedge.benchmarks.pruned
 
 words: install
 	$(BIN)/python -m slimedge.benchmarks.words_accuracy

@@ -76,6 +76,39 @@ def inner(counts):
     return counts[0], counts[1] - 2
 
 
+def pruned(found):
+    def name(run):
+        pattern, sparsity = run["kind"].split()
+        return f"{100 * float(sparsity):g} % zeros" if pattern == "unstructured" else f"{pattern} pattern"
+
+    def row(what, value):
+        return (what, *map(value, runs))
+
+    def points(run):
+        value, low, high = (f"{100 * part:+.2f}" for part in run["difference"])
+        return f"{value} ({low} to {high})"
+
+    runs = found["runs"]
+    return table(
+        f"ResNet-8 pruned, all {runs[0]['examples']:,} test images of Fashion-MNIST ([pruned.json]"
+        "(benchmarks/results/pruned.json))",
+        [f"{name(run)}, seed {run['seed']}" if run["seed"] else name(run) for run in runs],
+        row("accuracy, float and dense", lambda run: percent(run["float_accuracy"])),
+        row("accuracy, float and pruned", lambda run: percent(run["pruned_accuracy"])),
+        row("points that this adds, with their 95 % interval", points),
+        row("epochs of training", lambda run: f"{run['recipe']['epochs']}"),
+        *(
+            row(f"{what}, {label}", lambda run, key=key, kind=kind: percent(run[key][kind]))
+            for what, key in (
+                ("accuracy, int8 and pruned", "int8_accuracy"),
+                ("zeros among the int8 weights", "int8_zeros"),
+                ("bytes after gzip over those of the dense int8 file", "gzip_share"),
+            )
+            for kind, label in (("onnx", "ONNX"), ("tflite", "TFLite"))
+        ),
+    )
+
+
 def qat(found):
     names = list(dict.fromkeys(run["model"] for run in found["runs"]))
 

@@ -301,6 +301,7 @@ def a_run(kind: str, **changed) -> Run:
         "float_accuracy": 0.92,
         "pruned_accuracy": 0.916,
         "difference": (-0.004, -0.006, -0.002),
+        "held_out_difference": (-0.003, -0.006, 0.0),
         "layer_sparsity": {},
         "int8_accuracy": {"onnx": 0.91},
         "int8_zeros": {"onnx": 0.8},

@@ -20,6 +20,7 @@ TABLES = {
         accuracy_tables.full_set,
         accuracy_tables.qat,
         accuracy_tables.qat_recipe,
+        accuracy_tables.pruned,
         accuracy_tables.words,
         accuracy_tables.weight_only,
         cost_tables.zoo,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,7 @@ def external_files(path: Path | str) -> tuple[Path, ...]:
     return locations(load(path), path)
 
 
-def weights_summary(path: Path | str, *, dtype: str | None = None) -> tuple[int, int]:
+def weights_summary(path: Path | str, *, types: Collection[str] = ()) -> tuple[int, int]:
     """Count the numbers in the constants of an `.onnx` file, and those that do not stand for zero.
 
     Scales, zero points, shapes and other 64-bit integers are not weights. A quantized number stands for
@@ -74,7 +74,7 @@ def weights_summary(path: Path | str, *, dtype: str | None = None) -> tuple[int,
 
     Args:
         path: the file.
-        dtype: element type (`int8`) of the constants that count; None for all.
+        types: element types (`int8`) of the constants that count; none for all.
 
     Returns:
         Parameters and nonzero parameters.
@@ -82,7 +82,7 @@ def weights_summary(path: Path | str, *, dtype: str | None = None) -> tuple[int,
     Raises:
         InputError: the file cannot be used.
     """
-    return totals(each for each in weights(path) if dtype in (None, each.dtype))
+    return totals(each for each in weights(path) if not types or each.dtype in types)
 
 
 def weights(path: Path | str) -> tuple[WeightFacts, ...]:

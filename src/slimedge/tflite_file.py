@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from mmap import mmap
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def read(path: Path | str) -> Artifact:
     )
 
 
-def weights_summary(path: Path | str, *, dtype: str | None = None) -> tuple[int, int]:
+def weights_summary(path: Path | str, *, types: Collection[str] = ()) -> tuple[int, int]:
     """Count the numbers in the constants of a `.tflite` file, and those that do not stand for zero.
 
     Shapes, axes and other integers without a scale are not weights. A quantized number stands for zero
@@ -57,7 +57,7 @@ def weights_summary(path: Path | str, *, dtype: str | None = None) -> tuple[int,
 
     Args:
         path: the file.
-        dtype: element type (`int8`) of the constants that count; None for all.
+        types: element types (`int8`) of the constants that count; none for all.
 
     Returns:
         Parameters and nonzero parameters.
@@ -65,7 +65,7 @@ def weights_summary(path: Path | str, *, dtype: str | None = None) -> tuple[int,
     Raises:
         InputError: the file cannot be used.
     """
-    return totals(each for each in weights(path) if dtype in (None, each.dtype))
+    return totals(each for each in weights(path) if not types or each.dtype in types)
 
 
 def weights(path: Path | str) -> tuple[WeightFacts, ...]:
