@@ -1,0 +1,92 @@
+"""Ranks for a whole model: by what each layer has to keep, or by what the model may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from slimedge.compress.low_rank.options import Option
+
+Key = TypeVar("Key")
+
+
+def by_energy(frontiers: Mapping[Key, Sequence[Option]], energy: float) -> dict[Key, Option]:
+    """Give each layer its cheapest option that keeps a share of the squared norm of its kernel.
+
+    Args:
+        frontiers: the options of each layer, the cheapest first and the layer as it is last.
+        energy: the share, in 0…1.
+    """
+    return {
+        key: next((one for one in options if one.kept >= energy), options[-1])
+        for key, options in frontiers.items()
+    }
+
+
+def by_threshold(
+    frontiers: Mapping[Key, Sequence[Option]], what: str, budget: int
+) -> dict[Key, Option] | None:
+    """Give the choice by the highest energy, one for all layers, with which their cost is within a budget.
+
+    Args:
+        frontiers: as of `by_energy`.
+        what: `macs` or `parameters`.
+        budget: of all these layers together.
+
+    Returns:
+        None where the cheapest options cost more.
+    """
+    steps = sorted({0.0, *(option.kept for options in frontiers.values() for option in options)})
+    low, high = 0, len(steps) - 1
+    best = None
+    while low <= high:  # the cost falls with the energy, so the steps are searched by halves
+        middle = (low + high) // 2
+        choice = by_energy(frontiers, steps[middle])
+        if sum(option.cost(what) for option in choice.values()) <= budget:
+            best, low = choice, middle + 1
+        else:
+            high = middle - 1
+    return best
+
+
+def by_loss(frontiers: Mapping[Key, Sequence[Option]], what: str, budget: int) -> dict[Key, Option] | None:
+    """Give the choice within a budget that is reached by the steps that lose least energy for what they save.
+
+    The steps of each layer are those of the lower convex hull of its costs and losses (Shoham and Gersho, 1988).
+
+    Args:
+        frontiers: as of `by_energy`.
+        what: `macs` or `parameters`.
+        budget: of all these layers together.
+
+    Returns:
+        None where the cheapest options cost more.
+    """
+    choice = {key: options[-1] for key, options in frontiers.items()}
+    cost = sum(option.cost(what) for option in choice.values())
+    steps = []
+    for number, (key, options) in enumerate(frontiers.items()):
+        hull = _hull(options, what)
+        for dear, cheap in zip(hull[:0:-1], hull[-2::-1], strict=True):
+            saved = dear.cost(what) - cheap.cost(what)
+            steps.append(((dear.kept - cheap.kept) / saved, number, -cheap.cost(what), key, cheap))
+    for *_, key, cheap in sorted(steps, key=lambda step: step[:3]):
+        if cost <= budget:
+            break
+        cost -= choice[key].cost(what) - cheap.cost(what)
+        choice[key] = cheap
+    return choice if cost <= budget else None
+
+
+def _hull(options: Sequence[Option], what: str) -> list[Option]:
+    """The options of a frontier between which what is kept grows ever slower with the cost."""
+    hull: list[Option] = []
+    for option in options:
+        while len(hull) > 1 and _slope(hull[-2], hull[-1], what) <= _slope(hull[-1], option, what):
+            hull.pop()
+        hull.append(option)
+    return hull
+
+
+def _slope(one: Option, other: Option, what: str) -> float:
+    return (other.kept - one.kept) / (other.cost(what) - one.cost(what))
