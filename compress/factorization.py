@@ -210,8 +210,8 @@ def _by_budget(
     total = model.count_params() if what == PARAMETERS else counted.total
     if total is None:
         raise InputError(
-            f"the multiply-accumulates of model '{model.name}' cannot be counted (layer '{counted.uncounted[0]}' has no "
-            "formula, or sizes that are open), so no share of them can be reached; give energy or parameters instead."
+            f"the multiply-accumulates of model '{model.name}' cannot be counted (layer '{counted.uncounted[0]}' has "
+            "no formula, or sizes that are open), so no share of them can be reached; give energy or parameters instead."
         )
     _most_kept(model, frontiers)
     whole = sum(options[-1].cost(what) for options in frontiers.values())

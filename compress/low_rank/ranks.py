@@ -75,7 +75,25 @@ def by_loss(frontiers: Mapping[Key, Sequence[Option]], what: str, budget: int) -
             break
         cost -= choice[key].cost(what) - cheap.cost(what)
         choice[key] = cheap
-    return choice if cost <= budget else None
+    return _filled(choice, frontiers, what, budget - cost) if cost <= budget else None
+
+
+def _filled(
+    choice: dict[Key, Option], frontiers: Mapping[Key, Sequence[Option]], what: str, left: int
+) -> dict[Key, Option]:
+    """The choice with what is left of a budget spent where it brings most; steps of a hull may be wide."""
+    while True:
+        gains = [
+            (option.kept - choice[key].kept, number, key, option)
+            for number, (key, options) in enumerate(frontiers.items())
+            for option in options
+            if 0 < option.cost(what) - choice[key].cost(what) <= left
+        ]
+        if not gains:
+            return choice
+        _, _, key, option = max(gains, key=lambda gain: gain[:2])
+        left -= option.cost(what) - choice[key].cost(what)
+        choice = {**choice, key: option}
 
 
 def _hull(options: Sequence[Option], what: str) -> list[Option]:

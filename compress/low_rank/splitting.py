@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -157,7 +157,7 @@ def _places(layer: Layer, calls: list[Node]) -> Places:
 def _places_of(layer: Layer, node: Node) -> Places:
     given, made = node.inputs[0].shape[1:], node.output.shape[1:]
     if layer.kind == "Dense":
-        positions = prod(size or 1 for size in made[:-1])
+        positions = _count(made[:-1])
         return Places(positions, positions, positions)
     if layer.kind == "EinsumDense":
         return _einsum_places(layer, node)
@@ -168,8 +168,7 @@ def _places_of(layer: Layer, node: Node) -> Places:
     strides = tuple(layer.config["strides"])
     if any(size is None for size in (*given, *made)):
         given, made = strides, (1,) * len(strides)
-    rows, columns = made[:1], given[1:]
-    return Places(*(prod(size or 1 for size in sizes) for sizes in (given, (*rows, *columns), made)))
+    return Places(_count(given), _count((*made[:1], *given[1:])), _count(made))
 
 
 def _einsum_places(layer: Layer, node: Node) -> Places:
@@ -186,5 +185,10 @@ def _einsum_places(layer: Layer, node: Node) -> Places:
     leading = shape[1 : len(shape) - len(equation.given)] if equation.prefix else ()
     batch = "" if equation.prefix else equation.given[0]
     counted = (*leading, *(size for letter, size in sizes.items() if letter != batch))
-    positions = prod(size or 1 for size in counted)
+    positions = _count(counted)
     return Places(positions, positions, positions, sizes)
+
+
+def _count(sizes: Iterable[int | None]) -> int:
+    """How many positions there are; an open size counts once, since it is the same before and after."""
+    return prod(size or 1 for size in sizes)
