@@ -161,27 +161,13 @@ def _without_levels(step: Step) -> Step:
 
 
 def _step(settings: Settings, engine: str, data: Data, outcome: Outcome) -> Step:
-    told = {
-        name: getattr(settings, name)
-        for name in (
-            "epochs",
-            "learning_rate",
-            "batch_size",
-            "ranges",
-            "gradients",
-            "batchnorm",
-            "freeze_after",
-            "weight_bits",
-            "seed",
-        )
-    }
-    loss = settings.loss or "distillation"
+    names = ("ranges", "gradients", "batchnorm", "freeze_after", "weight_bits")
     return Step(
         "train",
         {
             "engine": engine,
-            **told,
-            "loss": loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__),
+            **settings.told(),
+            **{name: getattr(settings, name) for name in names},
             "kept": [type(constraint).__name__ for constraint in settings.constraints],
             "training_examples": len(data),
             "training_data": data.fingerprint,

@@ -13,9 +13,9 @@ from keras import layers
 from small_models import MODELS, examples, float_and_int8
 
 from slimedge.compress.calibration import calibrate
+from slimedge.compress.fitting.outputs import trained_outputs
 from slimedge.compress.placement import place
 from slimedge.compress.planning import Bits, planned
-from slimedge.compress.qat.outputs import trained_outputs
 from slimedge.compress.qat.tfmot.engine import _cut, _prepared, _write
 from slimedge.compress.qat.tfmot.grids import with_scales
 from slimedge.compress.qat.tfmot.tensors import by_group, by_tensor, groups_of

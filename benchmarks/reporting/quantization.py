@@ -14,6 +14,7 @@ from slimedge.benchmarks.quantizing import Quantized
 from slimedge.benchmarks.reporting import figures
 from slimedge.benchmarks.reporting.artifact import as_dict
 from slimedge.benchmarks.reporting.printing import put
+from slimedge.benchmarks.reporting.scores import accuracy_line
 from slimedge.lineage import quantization_of
 from slimedge.weight_rounding import WEIGHT_ONLY_BITS
 
@@ -61,7 +62,7 @@ def lines(done: Quantized) -> list[str]:
     if done.layer_sqnr:
         lowest = sorted(done.layer_sqnr, key=lambda layer: layer.sqnr_db)[:_LOWEST]
         text.append(f"lowest SQNR: {', '.join(f'{layer.layer} {layer.sqnr_db:.1f} dB' for layer in lowest)}")
-    text.append(_accuracy(done))
+    text.append(accuracy_line(done.before, done.after))
     if done.goal is not None:
         text.append(f"{done.goal.goal}: {done.goal.sentence}")
     text += [f"note: {note}" for note in done.after.notes]
@@ -141,23 +142,6 @@ def _form(settings: Mapping[str, Any]) -> str:
     if bits == 16:
         return "float16"
     return f"{bits} bits" + (f" in blocks of {settings['block_size']}" if "block_size" in settings else "")
-
-
-def _accuracy(done: Quantized) -> str:
-    before, after = done.before.accuracy, done.after
-    parts = []
-    if before is not None and after.accuracy is not None and after.accuracy_delta is not None:
-        delta = after.accuracy_delta
-        parts.append(
-            f"accuracy {figures.percent(before.value)} before, {figures.percent(after.accuracy.value)} after "
-            f"({figures.points(delta.value)} points, {figures.points(delta.low)} to {figures.points(delta.high)}, "
-            f"{before.n:,} examples)"
-        )
-    if after.agreement is not None:
-        parts.append(f"same class on {figures.percent(after.agreement.value)} of {after.agreement.n:,}")
-    if after.sqnr_db is not None:
-        parts.append(f"output SQNR {after.sqnr_db:.1f} dB")
-    return "; ".join(parts) or "no accuracy: the evaluation part is empty"
 
 
 def _count(number: int, what: str) -> str:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from slimedge.compress.fitting.goals import goals_of
+from slimedge.compress.fitting.loop import fit
+from slimedge.compress.fitting.outputs import trained_outputs
+from slimedge.compress.fitting.teaching import teaching
 from slimedge.compress.qat.engines import Engine, Outcome
 from slimedge.compress.qat.finishing import finished
-from slimedge.compress.qat.fitting import fit
-from slimedge.compress.qat.goals import goals_of
+from slimedge.compress.qat.keeping import keepers_of
 from slimedge.compress.qat.norms import folded_norms
-from slimedge.compress.qat.outputs import trained_outputs
 from slimedge.compress.qat.rewriting import training_graph, with_bits
 from slimedge.errors import InputError
 from slimedge.fake_quant import FakeQuantWeights
 from slimedge.graph_making import to_model
 from slimedge.graph_reading import from_model
-from slimedge.keras_file import input_structure, output_specs
+from slimedge.keras_file import output_specs
 from slimedge.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def train(
 
     Raises:
         InputError: there is nothing to train, or nothing to train for.
-        CheckError: see `slimedge.compress.qat.fitting.fit`.
+        CheckError: see `slimedge.compress.fitting.loop.fit`.
     """
     graph = from_model(quantized)
     if not any(layer.type is FakeQuantWeights for layer in graph.calls()):
@@ -74,27 +75,12 @@ def train(
         goals,
         data,
         settings,
-        teach=_teaching(teacher),
+        teach=teaching(teacher),
         labels_of=lambda part: part.labels_for(specs) if settings.loss is not None else {},
+        keepers=keepers_of(settings),
         progress=progress,
     )
     return Outcome(to_model(finished(graph, training, model)), history)
 
 
 ENGINE = Engine(train)
-
-
-def _teaching(teacher: keras.Model | None) -> Callable[[list[Any]], list[Any]]:
-    import keras
-    import tensorflow as tf
-
-    if teacher is None:
-        return lambda feeds: []  # noqa: ARG005 - nothing asks it
-    structure = input_structure(teacher)
-
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator, unused-ignore]
-    def teach(feeds: list[Any]) -> Any:
-        given = keras.tree.pack_sequence_as(structure, feeds)
-        return keras.tree.flatten(teacher(given, training=False))
-
-    return teach  # type: ignore[no-any-return, unused-ignore]

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slimedge.compress.fitting.outputs import Output, cut_to
 from slimedge.compress.kernels import kernel_scale
 from slimedge.compress.placement import Groups
 from slimedge.compress.qat.layers import TrainedNorm, TrainedRange, TrainedWeights
-from slimedge.compress.qat.outputs import Output
 from slimedge.compress.rules import FIXED_RANGES, Role, activation_of, relu_limit, role_of
 from slimedge.fake_quant import FakeQuant, FakeQuantWeights
 from slimedge.graph import Graph, Layer, Node, Value, with_values
@@ -72,14 +72,8 @@ def training_graph(
     for group in range_groups(graph):
         layers |= dict.fromkeys((node.layer for node in group), _range(graph, group, ranges))
     trained = with_values(graph, {}, layers)
-    trained = replace(
-        trained,
-        outputs=tuple(output.value for output in outputs),
-        output_names=tuple(f"trained_{index}" for index in range(len(outputs))),
-        output_structure=[output.value for output in outputs],
-        input_structure=list(trained.inputs),
-    )
-    return Training(trained.with_nodes(trained.nodes), layers)
+    names = [f"trained_{index}" for index in range(len(outputs))]
+    return Training(cut_to(trained, outputs, names), layers)
 
 
 def with_bits(graph: Graph, bits: int) -> Graph:

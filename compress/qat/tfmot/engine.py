@@ -18,17 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimedge.compress.calibration import Watch, calibrate, signal_to_noise
+from slimedge.compress.fitting.goals import goals_of
+from slimedge.compress.fitting.outputs import Output, cut_to, opened, trained_outputs
 from slimedge.compress.inserting import insert
 from slimedge.compress.placement import place
 from slimedge.compress.planning import Bits, planned
 from slimedge.compress.qat.engines import Engine, Outcome
-from slimedge.compress.qat.goals import goals_of
-from slimedge.compress.qat.outputs import LEFT_TO_LOSS, Output, trained_outputs
 from slimedge.compress.qat.tfmot.description import described
 from slimedge.compress.qat.tfmot.grids import with_scales
 from slimedge.compress.qat.tfmot.tensors import Ranges, by_group, by_tensor, groups_of
 from slimedge.compress.settings import EXCLUDED
-from slimedge.compress.simplifying import split_activations, split_separable, strip_training_only
+from slimedge.compress.simplifying import split_separable, strip_training_only
 from slimedge.compress.static import simplify
 from slimedge.data import CALIBRATION_EXAMPLES
 from slimedge.errors import InputError
@@ -184,25 +184,14 @@ def _prepared(graph: Graph, float_layers: Mapping[str, str]) -> tuple[Graph, fro
     What only training has is left out; a softmax or sigmoid that makes an output is a layer of its own, since losses
     compare what is in front of it; and the source of each node is the name of its layer.
     """
-    graph = split_separable(strip_training_only(graph)[0])
-    producers, calls = graph.producers(), graph.calls()
-    last = {producers[value].layer for value in graph.outputs if value in producers}
-    split = {layer for layer in last if calls[layer] == 1 and layer.config.get("activation") in LEFT_TO_LOSS}
-    graph = split_activations(graph, only=split)
+    graph = opened(split_separable(strip_training_only(graph)[0]))
     exclude = frozenset(node.layer.name for node in graph.nodes if float_layers.get(node.source) == EXCLUDED)
     return graph.with_nodes(replace(node, source=node.layer.name) for node in graph.nodes), exclude
 
 
 def _cut(graph: Graph, outputs: Sequence[Output]) -> Graph:
     """Give a graph with these outputs, named as the model's are; what only the others need is gone."""
-    cut = replace(
-        graph,
-        outputs=tuple(output.value for output in outputs),
-        output_names=tuple(graph.output_names[output.position] for output in outputs),
-        output_structure=[output.value for output in outputs],
-        input_structure=list(graph.inputs),
-    )
-    return cut.with_nodes(cut.nodes)
+    return cut_to(graph, outputs, [graph.output_names[output.position] for output in outputs])
 
 
 def _write(folder: Path, sent: Graph, data: Data, few: Data) -> None:

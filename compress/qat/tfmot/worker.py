@@ -19,10 +19,10 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 from numpy.typing import NDArray
 
-from slimedge.compress.qat.goals import Goal
-from slimedge.compress.qat.losses import FINISH
-from slimedge.compress.qat.schedule import cosine
-from slimedge.compress.qat.settings import Settings
+from slimedge.compress.fitting.goals import Goal
+from slimedge.compress.fitting.losses import FINISH
+from slimedge.compress.fitting.schedule import cosine
+from slimedge.compress.fitting.settings import FitSettings
 from slimedge.compress.qat.tfmot.tf_keras_model import check_same, rebuilt
 from slimedge.errors import InputError
 from slimedge.isolation import tell
@@ -48,7 +48,7 @@ def run(
     Args:
         folder: with `description.json`, `weights.npz`, and arrays in .npy files: `input_N` to train on, `label_NAME`,
             `few_N` (inputs of some examples) and `expected_N` (the float model's outputs for them).
-        settings: arguments of `Settings`.
+        settings: arguments of `FitSettings`.
         goals: arguments of a `Goal` for each output.
         exclude: names of layers that stay float.
         starts: ends of ranges by tensor, as in `slimedge.compress.qat.tfmot.tensors`, where training starts with them;
@@ -78,7 +78,7 @@ def run(
             if name in held[where]:
                 for variable, end in zip(held[where][name], ends, strict=True):
                     variable.assign(end)
-    losses = _fit(network, quantized, at, Settings(**settings), [Goal(**goal) for goal in goals])
+    losses = _fit(network, quantized, at, FitSettings(**settings), [Goal(**goal) for goal in goals])
     for index, array in enumerate(_outputs(quantized, few)):
         np.save(at / f"found_{index}.npy", array)
     trained: dict[str, Any] = _trained(quantized, description)
@@ -149,7 +149,7 @@ def _reason(error: Exception, network: Any) -> str:
 
 
 def _fit(
-    network: Any, quantized: Any, folder: Path, settings: Settings, goals: Sequence[Goal]
+    network: Any, quantized: Any, folder: Path, settings: FitSettings, goals: Sequence[Goal]
 ) -> list[float]:
     inputs = _arrays(folder, "input")
     labels = {

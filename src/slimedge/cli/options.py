@@ -75,6 +75,27 @@ Evaluation = Annotated[
         help="Examples to compare on; by default the test part, or a fifth where there is none.",
     ),
 ]
+CompressedFile = Annotated[
+    Path, typer.Option("-o", "--output", metavar="OUT.keras", help="File for the compressed model.")
+]
+TuningEpochs = Annotated[
+    int,
+    typer.Option(
+        "--epochs", metavar="N", min=0, help="Passes over the rest of the data to train for; 0: do not train."
+    ),
+]
+TuningRate = Annotated[
+    float,
+    typer.Option("--learning-rate", metavar="RATE", help="Of that training at its highest."),
+]
+TuningLoss = Annotated[
+    str,
+    typer.Option(
+        "--loss",
+        metavar="LOSS",
+        help="What is trained for: distillation (the float model's outputs, needs no labels) or labels.",
+    ),
+]
 Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads of every runtime.")]
 Target = Annotated[
     list[str] | None,
@@ -211,6 +232,21 @@ def layer_bits(given: Sequence[str]) -> dict[str, int | str]:
             )
         found.setdefault(pattern, int(bits) if bits.isdigit() else bits)
     return found
+
+
+def tuning_loss(given: str) -> str | None:
+    """Read the value of `--loss`: None for distillation.
+
+    Raises:
+        InputError: it is neither that nor `labels`.
+
+    Example:
+        >>> tuning_loss("labels"), tuning_loss("distillation")
+        ('labels', None)
+    """
+    if given not in ("distillation", "labels"):
+        raise InputError(f"--loss {given} is not allowed; give distillation or labels.")
+    return None if given == "distillation" else given
 
 
 def check_output(path: Path, option: str, *, ending: str | None = None) -> None:

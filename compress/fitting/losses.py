@@ -25,10 +25,10 @@ def distillation(function: str) -> Loss:
     the difference over the mean square of the float output, which is the same for outputs of any size.
 
     Args:
-        function: of `slimedge.compress.qat.outputs.Output`.
+        function: of `slimedge.compress.fitting.outputs.Output`.
 
     Returns:
-        From (what the quantized graph gives in front of the function, the float model's output) to a scalar.
+        From (what the graph gives in front of the function, the float model's output) to a scalar.
     """
     return {"softmax": _softmax_divergence, "sigmoid": _sigmoid_divergence, "identity": _relative_square}[
         function
@@ -44,7 +44,7 @@ def supervision(function: str, *, classes: bool, probabilities: bool = False) ->
         probabilities: whether the output is the probability of each class without softmax or sigmoid being seen.
 
     Returns:
-        From (what the quantized graph gives, labels) to a scalar.
+        From (what the graph gives, labels) to a scalar.
     """
     if classes:
         return _class_entropy if not probabilities else _class_entropy_of_probabilities
@@ -60,7 +60,7 @@ def supervision(function: str, *, classes: bool, probabilities: bool = False) ->
 
 
 def of_your_own(function: str, loss: Callable[[Any, Any], Any]) -> Loss:
-    """Give a Keras loss, of (labels, outputs), as one of (what the quantized graph gives, labels)."""
+    """Give a Keras loss, of (labels, outputs), as one of (what the graph gives, labels)."""
     finish = FINISH[function]
     return lambda made, target: tf.reduce_mean(loss(target, finish(made)))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from slimedge.compress.rules import activation_of
+from slimedge.compress.simplifying import split_activations
 from slimedge.errors import InputError
 from slimedge.fake_quant import FakeQuant
 from slimedge.graph import Graph, Node, Value
@@ -52,6 +54,32 @@ def trained_outputs(graph: Graph) -> tuple[Output, ...]:
             f"no output of model '{graph.name}' is made of floats, so there is nothing to train."
         )
     return tuple(found)
+
+
+def opened(graph: Graph) -> Graph:
+    """Give a float graph in which a softmax or sigmoid that makes an output is a layer of its own."""
+    producers, calls = graph.producers(), graph.calls()
+    last = {producers[value].layer for value in graph.outputs if value in producers}
+    split = {layer for layer in last if calls[layer] == 1 and layer.config.get("activation") in LEFT_TO_LOSS}
+    return split_activations(graph, only=split)
+
+
+def cut_to(graph: Graph, outputs: Sequence[Output], names: Sequence[str]) -> Graph:
+    """Give a graph with what losses compare as its outputs, and with lists as its inputs and outputs.
+
+    Args:
+        graph: any.
+        outputs: of it; what only others need is gone.
+        names: of the new outputs.
+    """
+    cut = replace(
+        graph,
+        outputs=tuple(output.value for output in outputs),
+        output_names=tuple(names),
+        output_structure=[output.value for output in outputs],
+        input_structure=list(graph.inputs),
+    )
+    return cut.with_nodes(cut.nodes)
 
 
 def _unrounded(maker: Node, graph: Graph) -> Node:

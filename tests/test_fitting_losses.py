@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from slimedge.compress.qat.losses import distillation, of_your_own, supervision
+from slimedge.compress.fitting.losses import distillation, of_your_own, supervision
 
 GENERATOR = np.random.default_rng(0)
 LOGITS = GENERATOR.normal(0, 3, (6, 4)).astype(np.float32)

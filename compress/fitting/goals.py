@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slimedge.compress.qat.losses import Loss, distillation, of_your_own, supervision
+from slimedge.compress.fitting.losses import Loss, distillation, of_your_own, supervision
 from slimedge.errors import InputError
 
 if TYPE_CHECKING:
     import keras
 
-    from slimedge.compress.qat.outputs import Output
-    from slimedge.compress.qat.settings import Settings
+    from slimedge.compress.fitting.outputs import Output
+    from slimedge.compress.fitting.settings import FitSettings
     from slimedge.data import Data
 
 # A row of probabilities adds up to 1, but for the rounding of each.
@@ -55,16 +55,16 @@ class Goal:
 def goals_of(
     outputs: tuple[Output, ...],
     teacher: keras.Model | None,
-    quantized: keras.Model,
+    model: keras.Model,
     data: Data,
-    settings: Settings,
+    settings: FitSettings,
 ) -> tuple[tuple[Output, ...], list[Goal]]:
     """Give the outputs that have a target, and what each is trained for.
 
     Args:
         outputs: those that could be trained.
         teacher: the float model, or None where it is not known.
-        quantized: what is trained.
+        model: what is trained.
         data: bound to both.
         settings: checked.
 
@@ -76,11 +76,11 @@ def goals_of(
     if settings.loss is None:
         if teacher is None:
             raise InputError(
-                f"model '{quantized.name}' is quantized, and without the float model there are no outputs to train "
-                "towards; give that as teacher=, or train on labels with loss='labels'."
+                f"without the float model of model '{model.name}' there are no outputs to train towards; give that as "
+                "teacher=, or train on labels with loss='labels'."
             )
         return outputs, [Goal(output.function, position=output.position) for output in outputs]
-    specs = output_specs(quantized)
+    specs = output_specs(model)
     labels = data.labels_for(specs)
     chosen = tuple(output for output in outputs if specs[output.position].name in labels)
     if not chosen:
@@ -95,7 +95,7 @@ def goals_of(
             goals.append(Goal(output.function, label=name, own=settings.loss))
             continue
         classes = labels[name].dtype.kind == "i"
-        shown = classes and output.function == "identity" and _are_probabilities(quantized, output, data)
+        shown = classes and output.function == "identity" and _are_probabilities(model, output, data)
         goals.append(Goal(output.function, label=name, classes=classes, probabilities=shown))
     return chosen, goals
 
