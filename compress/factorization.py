@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from slimedge import macs as macs_of
 from slimedge.artifact import Step
+from slimedge.canonical import canonical
+from slimedge.compress.fitting.fine_tuning import fine_tuned
+from slimedge.compress.fitting.settings import FitSettings
 from slimedge.compress.low_rank.options import MACS, PARAMETERS, Option
 from slimedge.compress.low_rank.ranks import by_energy, by_loss
-from slimedge.compress.low_rank.splitting import options_of, split, splittable, why_not
+from slimedge.compress.low_rank.splitting import split
+from slimedge.compress.low_rank.subjects import options_of, splittable, subjects_of, why_not
 from slimedge.compress.low_rank.ways import WAYS
+from slimedge.compress.norm_statistics import with_measured_norms
 from slimedge.compress.quantization import is_quantized, with_nested
 from slimedge.errors import InputError
-from slimedge.graph import Graph, Layer
+from slimedge.graph import Graph
 from slimedge.graph_making import to_model
 from slimedge.graph_reading import from_model
+from slimedge.keras_file import input_specs, output_specs
 from slimedge.lineage import lineage_of, with_lineage
+from slimedge.preprocessing import starts_with_preprocessing
 from slimedge.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -26,7 +33,7 @@ if TYPE_CHECKING:
 
     from slimedge.data import Data
 
-Frontiers = Mapping[Layer, tuple[Option, ...]]
+Frontiers = Mapping[str, tuple[Option, ...]]
 WAY_NAMES = tuple(WAYS)
 
 
@@ -41,6 +48,11 @@ class Factorize:
     exclude: tuple[str, ...] = ()
     ways: tuple[str, ...] = WAY_NAMES
     multiple: int = 1
+    epochs: int = 0
+    learning_rate: float = 1e-3
+    batch_size: int = 128
+    loss: str | Callable[[Any, Any], Any] | None = None
+    seed: int = 0
 
     def __call__(self, model: keras.Model, data: Data, /) -> keras.Model:
         """Factorize a model; see `factorize`."""
@@ -58,6 +70,11 @@ def factorize(
     exclude: Collection[str] = (),
     ways: Collection[str] = WAY_NAMES,
     multiple: int = 1,
+    epochs: int = 0,
+    learning_rate: float = 1e-3,
+    batch_size: int = 128,
+    loss: str | Callable[[Any, Any], Any] | None = None,
+    seed: int = 0,
     progress: Progress = silent,
 ) -> keras.Model:
     """Split layers into chains of smaller ones wherever that saves multiply-accumulates.
@@ -71,9 +88,12 @@ def factorize(
     Exactly one of `energy`, `macs` and `parameters` says how far.
 
     Args:
-        model: float, of any make; it stays as it is. Data formats and dtype policies are kept.
-        data: not used yet.
-        energy: share of the squared norm of its kernel that every layer keeps, in 0…1.
+        model: float, of any make; it stays as it is. Without data its data formats and dtype policies are kept, with
+            data the result is canonical (`slimedge.canonical`).
+        data: examples, bound to the model's inputs or bindable to them. They show which inputs of a layer are strong,
+            and what BatchNorm has to normalize afterwards. None takes all inputs for alike.
+        energy: share of the squared norm of its kernel, as weighted by inputs and a BatchNorm behind, that every layer
+            keeps, in 0…1.
         macs: share of the model's multiply-accumulates to reach, in 0…1; the energy is lost where it saves most.
         parameters: likewise of the model's parameters.
         layers: patterns, as of `fnmatch`, of names of layers that may be split; a nested model's name stands for
@@ -81,6 +101,11 @@ def factorize(
         exclude: patterns of those that may not.
         ways: names in `slimedge.compress.low_rank.ways.WAYS` that may be taken.
         multiple: that ranks are of, as 8 where the runtime computes so many channels at once.
+        epochs: passes over the data to train for afterwards, as below; 0 for none.
+        learning_rate: of Adam at its highest, after a short warm-up; a cosine takes it to 0.
+        batch_size: examples a step.
+        loss: None trains towards the outputs of `model`; `labels` on the data's; or a function of (labels, outputs).
+        seed: of the order of the examples.
         progress: told the layer that is decomposed, and the share of them.
 
     Returns:
@@ -90,48 +115,74 @@ def factorize(
     Raises:
         InputError: a setting that cannot be used, a pattern that fits nothing, a quantized model, or one with nothing
             to split for what was asked.
+        CheckError: training led to numbers that are not finite.
     """
-    del data
     goal, share = _goal(energy, macs, parameters)
     _check(ways, multiple)
+    if epochs < 0:
+        raise InputError(f"epochs={epochs} is not allowed; give 0 or more.")
+    if epochs and data is None:
+        raise InputError(f"{epochs} epochs of training need data; give data, or epochs=0.")
+    fit = FitSettings(max(epochs, 1), learning_rate, batch_size, loss, seed)
     if is_quantized(model):
         raise InputError(
             f"model '{model.name}' is quantized already; factorize the float model, then quantize that."
         )
+    bound = None
+    if data is not None:
+        model = canonical(model)
+        bound = _bound(model, data)
     graph = from_model(model)
-    found = splittable(graph)
-    allowed = _allowed(model, graph, [layer.name for layer in found], layers, exclude)
-    frontiers: dict[Layer, tuple[Option, ...]] = {}
+    allowed = _allowed(model, graph, [layer.name for layer in splittable(graph)], layers, exclude)
+    subjects = subjects_of(graph, allowed, bound)
     what = PARAMETERS if goal == PARAMETERS else MACS
-    for number, (layer, calls) in enumerate(found.items()):
-        if layer.name in allowed:
-            progress(f"decomposing {layer.name}", number / len(found))
-            frontiers[layer] = options_of(layer, calls, tuple(ways), multiple=multiple, what=what)
+    frontiers: dict[str, tuple[Option, ...]] = {}
+    for number, (name, subject) in enumerate(subjects.items()):
+        progress(f"decomposing {name}", number / len(subjects))
+        frontiers[name] = options_of(subject, ways, multiple=multiple, what=what)
     counted = macs_of.count(model)
     if goal == "energy":
         chosen = _by_energy(model, frontiers, share)
     else:
         chosen = _by_budget(model, frontiers, what, share, counted)
-    made = to_model(split(graph, chosen))
+    made = to_model(split(graph, subjects, chosen))
+    told: dict[str, Any] = {}
+    if bound is not None and epochs:
+        tuned = fine_tuned(made, model, bound, fit, progress=progress)
+        made = tuned.model
+        told = {**fit.told(), "epoch_losses": list(tuned.epoch_losses)}
+    elif bound is not None:
+        progress("measuring BatchNorm")
+        made = with_measured_norms(made, bound, seed=seed)
+    if bound is not None:
+        told |= {"examples": len(bound), "data": bound.fingerprint}
     step = Step(
         "factorize",
         {
             goal: share,
             "ways": list(ways),
             "multiple": multiple,
+            "epochs": epochs,
+            **told,
             "macs_before": counted.total,
             "macs_after": macs_of.count(made).total,
             "parameters_before": model.count_params(),
             "parameters_after": made.count_params(),
             "layers": {
-                layer.name: _told(option, frontiers[layer][-1])
-                for layer, option in chosen.items()
-                if option.way
+                name: _told(option, frontiers[name][-1]) for name, option in chosen.items() if option.way
             },
             "left": _left(graph, chosen, frontiers),
         },
     )
     return with_lineage(made, (*lineage_of(model), step))
+
+
+def _bound(model: keras.Model, data: Data) -> Data:
+    if data.is_bound:
+        return data
+    return data.bind(
+        input_specs(model), preprocessing=starts_with_preprocessing(model), outputs=output_specs(model)
+    )
 
 
 def _goal(energy: float | None, macs: float | None, parameters: float | None) -> tuple[str, float]:
@@ -193,7 +244,7 @@ def _allowed(
     return left
 
 
-def _by_energy(model: keras.Model, frontiers: Frontiers, energy: float) -> dict[Layer, Option]:
+def _by_energy(model: keras.Model, frontiers: Frontiers, energy: float) -> dict[str, Option]:
     chosen = by_energy(frontiers, energy)
     if not any(option.way for option in chosen.values()):
         best = _most_kept(model, frontiers)
@@ -206,12 +257,12 @@ def _by_energy(model: keras.Model, frontiers: Frontiers, energy: float) -> dict[
 
 def _by_budget(
     model: keras.Model, frontiers: Frontiers, what: str, share: float, counted: macs_of.Macs
-) -> dict[Layer, Option]:
+) -> dict[str, Option]:
     total = model.count_params() if what == PARAMETERS else counted.total
     if total is None:
         raise InputError(
             f"the multiply-accumulates of model '{model.name}' cannot be counted (layer '{counted.uncounted[0]}' has "
-            "no formula, or sizes that are open), so no share of them can be reached; give energy or parameters instead."
+            "no formula, or sizes that are open), so no share of them can be a goal; give energy or parameters."
         )
     _most_kept(model, frontiers)
     whole = sum(options[-1].cost(what) for options in frontiers.values())
@@ -252,14 +303,14 @@ def _told(option: Option, whole: Option) -> dict[str, Any]:
     }
 
 
-def _left(graph: Graph, chosen: Mapping[Layer, Option], frontiers: Frontiers) -> dict[str, str]:
+def _left(graph: Graph, chosen: Mapping[str, Option], frontiers: Frontiers) -> dict[str, str]:
     """Why each layer with a kernel that was not split was not."""
     left = {}
     for layer in graph.calls():
         reason = why_not(layer)
         if reason is not None:
             left[layer.name] = reason
-        elif layer in chosen and not chosen[layer].way:
-            few = len(frontiers[layer]) == 1
+        elif layer.name in chosen and not chosen[layer.name].way:
+            few = len(frontiers[layer.name]) == 1
             left[layer.name] = "no rank saves multiply-accumulates" if few else "it keeps more as it is"
     return left
