@@ -4,7 +4,7 @@
 # make peers   the bundled nets through other quantizers, each in an environment of its own under build/peers (6 GB),
 #              written to docs/peers.md (an hour)
 # make full-set | qat | words | speed | weight-only | aa | export-cost | calibration-cost | observer-effect |
-#      method-effect | bit-budget | activation-bits | qat-recipe | train-demo | train-words
+#      method-effect | bit-budget | activation-bits | low-rank | qat-recipe | train-demo | train-words
 #              the measurements under benchmarks/, written to benchmarks/results; each exits 1
 #              where one of its bars is missed. make measure runs all but the last three.
 # make install only the installation;  make wheel  a wheel in dist/;  make clean  remove what make made
@@ -33,7 +33,7 @@ LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
 .PHONY: help demo test install lint wheel clean zoo measure full-set qat words speed weight-only aa export-cost \
-	calibration-cost observer-effect method-effect bit-budget activation-bits qat-recipe train-demo train-words peers
+	calibration-cost observer-effect method-effect bit-budget activation-bits low-rank qat-recipe train-demo train-words peers
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -55,7 +55,7 @@ zoo: install
 	$(BIN)/python -m slimedge.benchmarks.zoo
 
 measure: full-set qat words speed weight-only aa export-cost calibration-cost observer-effect method-effect \
-	bit-budget activation-bits
+	bit-budget activation-bits low-rank
 
 full-set: install
 	$(BIN)/python -m slimedge.benchmarks.full_set
@@ -95,6 +95,9 @@ bit-budget: install
 
 activation-bits: install
 	$(BIN)/python -m slimedge.benchmarks.activation_bits
+
+low-rank: install
+	$(BIN)/python -m slimedge.benchmarks.low_rank
 
 observer-effect: install
 	$(BIN)/python -m slimedge.benchmarks.observer_effect

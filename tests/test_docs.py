@@ -22,6 +22,7 @@ from slimedge.artifact import Artifact
 from slimedge.benchmarks.judging import GoalOutcome
 from slimedge.cli.app import command
 from slimedge.compress import quantization, rules
+from slimedge.compress.low_rank.ways import WAYS
 from slimedge.compress.methods import METHODS
 from slimedge.compress.observers import OBSERVERS
 from slimedge.export import verify
@@ -160,6 +161,7 @@ def test_the_reference_has_every_registered_name():
     names = [
         *OBSERVERS,
         *METHODS,
+        *WAYS,
         *quantization.SCHEMES,
         *BACKENDS,
         *integers.INTEGERS,

@@ -10,6 +10,7 @@ from keras import layers
 from small_models import MODELS, examples
 
 from slimedge.canonical import canonical
+from slimedge.cli.running import run
 from slimedge.compress.factorization import Factorize, factorize
 from slimedge.compress.low_rank.matrices import plain_product
 from slimedge.compress.low_rank.options import Option, allowed_ranks
@@ -315,6 +316,131 @@ def test_patterns_say_which_layers_are_split():
     assert names(layers=["a_*"], exclude=["a_two"]) == ["a_one"]
 
 
+def correlated(count, width, seed=5):
+    """Rows whose strength lies in few directions."""
+    generator = np.random.default_rng(seed)
+    mixing = generator.normal(size=(width, width)) * np.logspace(0, -2, width)[:, None]
+    return (generator.normal(size=(count, width)) @ mixing).astype(np.float32)
+
+
+def bound(network, rows):
+    return Data.load({"given": rows}).bind(input_specs(network), checks="types")
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (lambda: layers.Dense(16, use_bias=False, name="split"), (16,)),
+        (lambda: layers.EinsumDense("abcd,dce->abe", (None, 16), name="split"), (3, 4, 4)),
+    ],
+)
+def test_data_make_the_error_of_the_outputs_the_least_that_a_rank_allows(layer, shape):
+    network = one_layer(layer(), shape)
+    rows = correlated(400 * int(np.prod(shape)) // 16, 16).reshape(400, *shape)
+    made = factorize(network, bound(network, rows), energy=0.9)
+    rank = lineage_of(made)[-1].settings["layers"]["split"]["ranks"][0]
+
+    exact, got = (np.asarray(one(rows), np.float64).reshape(-1, 16) for one in (network, made))
+    # The best product of that rank for these inputs is made of the outputs' own singular vectors.
+    values = np.linalg.svd(exact, compute_uv=False)
+    least = np.square(values[rank:]).sum()
+    assert least <= np.square(exact - got).sum() <= 1.1 * least + 1e-6 * np.square(values).sum()
+    alone = factorize(network, energy=0.9)
+    assert lineage_of(alone)[-1].settings["layers"]["split"]["ranks"][0] > rank
+
+
+def test_channels_that_a_batchnorm_makes_strong_count_more():
+    inputs = keras.Input((8,), name="given")
+    x = layers.Dense(12, use_bias=False, name="split")(inputs)
+    network = shaken(keras.Model(inputs, layers.BatchNormalization(scale=True, name="norm")(x)))
+    gain = np.where(np.arange(12) < 3, 30.0, 0.03)
+    network.get_layer("norm").gamma.assign(gain)
+    rows = np.random.default_rng(0).normal(size=(512, 8)).astype(np.float32)
+    made = factorize(network, bound(network, rows), energy=0.999)
+    assert lineage_of(made)[-1].settings["layers"]["split"]["ranks"] == [3]
+    exact, got = np.asarray(network(rows)), np.asarray(made(rows))
+    assert 1 - np.square(exact - got)[:, :3].mean() / np.var(exact[:, :3]) > 0.99
+
+
+def test_batchnorm_is_measured_again():
+    inputs = keras.Input((16,), name="given")
+    x = layers.Dense(16, name="split")(inputs)
+    network = shaken(keras.Model(inputs, layers.BatchNormalization(name="norm")(x)))
+    rows = correlated(600, 16)
+    made = factorize(network, bound(network, rows), energy=0.8)
+    before = keras.Model(made.inputs, made.get_layer("split").output)(rows)
+    norm = made.get_layer("norm")
+    np.testing.assert_allclose(norm.moving_mean, np.mean(before, axis=0), atol=1e-3)
+    np.testing.assert_allclose(norm.moving_variance, np.var(before, axis=0), rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "name", ["conv_batchnorm_relu", "sequence", "shared_tower", "two_inputs_two_outputs"]
+)
+def test_data_change_no_function_at_full_rank(name):
+    network = MODELS[name]()
+    graph = from_model(network)
+    data = Data.load(examples(network)).bind(input_specs(network), checks="types")
+    subjects = subjects_of(graph, None, data)
+    assert any(subject.weighting.root is not None for subject in subjects.values())
+    for way in WAYS:
+        tables = {key: WAYS[way].table(subject, 1) for key, subject in subjects.items()}
+        chosen = {key: table.option(full(table)) for key, table in tables.items() if table is not None}
+        assert_equal(network, to_model(split(graph, subjects, chosen)))
+
+
+def test_training_brings_the_outputs_closer():
+    network = one_layer(layers.Dense(16, activation="tanh", name="split"), (16,))
+    rows = correlated(640, 16)
+    data = bound(network, rows)
+    plain, trained = (
+        factorize(network, data, energy=0.8, epochs=epochs, batch_size=32, learning_rate=5e-3)
+        for epochs in (0, 3)
+    )
+    errors = [float(np.square(np.asarray(one(rows)) - network(rows)).mean()) for one in (plain, trained)]
+    assert errors[1] < 0.9 * errors[0]
+    step = lineage_of(trained)[-1].settings
+    assert (step["epochs"], step["loss"], step["examples"]) == (3, "distillation", 640)
+    assert len(step["epoch_losses"]) == 3
+    assert step["macs_after"] == count(trained).total
+
+
+def test_the_command_splits_scores_and_writes(tmp_path, capsys):
+    network = MODELS["dense_chain"]()
+    save_model(network, tmp_path / "float.keras")
+    rows = examples(network, count=60)["row"]
+    np.savez(tmp_path / "data.npz", row=rows, y=np.asarray(network(rows)))
+    arguments = ["factorize", str(tmp_path / "float.keras"), "--data", str(tmp_path / "data.npz")]
+
+    assert (
+        run(
+            [
+                *arguments,
+                "-o",
+                str(tmp_path / "out.keras"),
+                "--macs",
+                "0.6",
+                "--layers",
+                "dense*",
+                "--epochs",
+                "1",
+            ]
+        )
+        == 0
+    )
+    told = capsys.readouterr().out
+    settings = lineage_of(load_model(tmp_path / "out.keras"))[-1].settings
+    assert settings["macs_after"] <= 0.6 * settings["macs_before"] == 0.6 * count(network).total
+    assert (
+        f"split {len(settings['layers'])} of {len(settings['layers']) + len(settings['left'])} layers" in told
+    )
+    assert f"MACs {settings['macs_before']} before, {settings['macs_after']} after" in told
+
+    assert run([*arguments, "-o", str(tmp_path / "more.keras"), "--energy", "0.9", "--macs", "0.6"]) == 2
+    assert "exactly one says how far" in capsys.readouterr().err
+    assert not (tmp_path / "more.keras").exists()
+
+
 def test_the_name_of_a_nested_model_stands_for_its_layers():
     inner = keras.Sequential([keras.Input((16,)), layers.Dense(16, name="deep")], name="inner")
     inputs = keras.Input((16,))
@@ -356,6 +482,8 @@ def two_layers():
         ({"energy": 0.0}, "energy is 0; it is a share"),
         ({"energy": 0.9, "ways": ["cp"]}, "cannot be split by 'cp'; the ways are svd, tucker2, spatial_svd"),
         ({"energy": 0.9, "multiple": 0}, "multiples of 0"),
+        ({"energy": 0.9, "epochs": 2}, "2 epochs of training need data"),
+        ({"energy": 0.9, "epochs": -1}, "epochs=-1 is not allowed"),
         (
             {"energy": 0.9, "layers": ["conv*"]},
             "'conv\\*' fits no layer of model 'net' .* those are one, two",

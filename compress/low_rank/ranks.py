@@ -23,32 +23,6 @@ def by_energy(frontiers: Mapping[Key, Sequence[Option]], energy: float) -> dict[
     }
 
 
-def by_threshold(
-    frontiers: Mapping[Key, Sequence[Option]], what: str, budget: int
-) -> dict[Key, Option] | None:
-    """Give the choice by the highest energy, one for all layers, with which their cost is within a budget.
-
-    Args:
-        frontiers: as of `by_energy`.
-        what: `macs` or `parameters`.
-        budget: of all these layers together.
-
-    Returns:
-        None where the cheapest options cost more.
-    """
-    steps = sorted({0.0, *(option.kept for options in frontiers.values() for option in options)})
-    low, high = 0, len(steps) - 1
-    best = None
-    while low <= high:  # the cost falls with the energy, so the steps are searched by halves
-        middle = (low + high) // 2
-        choice = by_energy(frontiers, steps[middle])
-        if sum(option.cost(what) for option in choice.values()) <= budget:
-            best, low = choice, middle + 1
-        else:
-            high = middle - 1
-    return best
-
-
 def by_loss(frontiers: Mapping[Key, Sequence[Option]], what: str, budget: int) -> dict[Key, Option] | None:
     """Give the choice within a budget that is reached by the steps that lose least energy for what they save.
 

@@ -60,18 +60,18 @@ class Weighting:
         return _scaled(factor, None if self.gain is None else 1 / self.gain)
 
 
-def weighting(moments: Array | None, gain: Array | None) -> Weighting:
+def weighting(moments: Array, gain: Array | None) -> Weighting:
     """Give the weights of a layer.
 
     Args:
-        moments: M, (inputs, inputs); None where it is not known.
-        gain: of each output; one that nothing follows has None.
+        moments: M, (inputs, inputs).
+        gain: of each output; None where no BatchNorm follows.
     """
     positive = None
     if gain is not None and np.any(gain):
         largest = np.abs(gain).max()
         positive = np.maximum(np.abs(gain) / largest, DAMPING)
-    if moments is None or not np.any(moments):
+    if not np.any(moments):
         return Weighting(gain=positive)
     values, vectors = np.linalg.eigh(moments)
     roots = np.sqrt(np.maximum(values, 0) + DAMPING * float(np.mean(np.diagonal(moments))))
@@ -86,10 +86,13 @@ def weightings(
     Args:
         graph: that they are in.
         calls: of each layer.
-        data: bound to the graph's inputs; None leaves all inputs alike.
+        data: bound to the graph's inputs; None makes all inputs and outputs alike, since gains alone, without the
+            inputs that they answer, make things worse.
     """
-    moments = {} if data is None else _moments(graph, calls, data)
-    return {layer: weighting(moments.get(layer), _gain(graph, nodes)) for layer, nodes in calls.items()}
+    if data is None:
+        return dict.fromkeys(calls, Weighting())
+    moments = _moments(graph, calls, data)
+    return {layer: weighting(moments[layer], _gain(graph, nodes)) for layer, nodes in calls.items()}
 
 
 def _moments(graph: Graph, calls: Mapping[Layer, Sequence[Node]], data: Data) -> dict[Layer, Array]:

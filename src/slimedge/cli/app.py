@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from slimedge.cli import benchmark, compare, demo, export, inspect, quantize, sensitivity, targets
+from slimedge.cli import benchmark, compare, demo, export, factorize, inspect, quantize, sensitivity, targets
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "inspect": inspect.inspect,
     "quantize": quantize.quantize,
+    "factorize": factorize.factorize,
     "sensitivity": sensitivity.sensitivity,
     "export": export.export,
     "benchmark": benchmark.benchmark,
