@@ -4,7 +4,7 @@ Each net is split by low rank, once without training and once with two epochs of
 scored on the 10,000 test images beside the float net, with a paired 95 % interval. The files of float and trained net
 are timed in one interleaved run, one thread. No bar is set.
 
-Loss and rate were chosen by `--choose`, which trains on 10,000 of the first 55,000 training images, those that the
+Losses and rates are compared by `--choose`, which trains on 10,000 of the first 55,000 training images, those that the
 bundled nets were trained on, and scores the last 5,000, which neither training saw.
 """
 

@@ -22,7 +22,7 @@ from slimedge.export.tflite_sparse import sparse_where_smaller
 from slimedge.export.tflite_weights import round_dynamically, store_weights
 from slimedge.export.tracing import Traced, Weight, activation_grids, quantized_layers, trace
 from slimedge.export.trial import SIGNATURE, TfliteTrial
-from slimedge.export.verify import example_inputs
+from slimedge.export.verify import example_inputs, fidelity, is_close, output_steps
 from slimedge.export.weight_grid import Rounding, rounding_of
 from slimedge.keras_file import input_specs, output_specs
 from slimedge.weight_rounding import NARROW_BITS
@@ -113,7 +113,13 @@ def export_tflite(model: keras.Model, settings: Settings) -> tuple[bytes, Tflite
     if settings.scheme is None or settings.scheme.startswith(
         "static"
     ):  # other weights lie behind a DEQUANTIZE
-        content = sparse_where_smaller(content, example_inputs(model, None))
+        steps = output_steps(model)
+        quantized = settings.scheme is not None
+        content = sparse_where_smaller(
+            content,
+            example_inputs(model, None),
+            lambda exact, got: is_close(fidelity(exact, got, steps), quantized=quantized, wide=True),
+        )
     return content, TfliteTrial(content)
 
 

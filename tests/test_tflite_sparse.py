@@ -14,7 +14,7 @@ from slimedge.compress.quantization import quantize
 from slimedge.data import Data
 from slimedge.export.exporters import Settings
 from slimedge.export.tflite_edit import codes_of
-from slimedge.export.tflite_sparse import decoded
+from slimedge.export.tflite_sparse import decoded, sparse_where_smaller
 from slimedge.export.to_tflite import export_tflite, to_tflite
 from slimedge.export.trial import TfliteTrial
 from slimedge.keras_file import input_specs
@@ -94,7 +94,7 @@ EXPECTED = {
     ("blocks of 4", False): {"CONV_2D": "densified", "FULLY_CONNECTED": "sparse"},
     ("blocks of 4", True): {"CONV_2D": "densified", "FULLY_CONNECTED": "dense"},
     ("blocks of 16", False): {"CONV_2D": "densified", "FULLY_CONNECTED": "sparse"},
-    ("blocks of 16", True): {"CONV_2D": "densified", "FULLY_CONNECTED": "sparse"},
+    ("blocks of 16", True): {"CONV_2D": "densified", "FULLY_CONNECTED": "dense"},
     ("none", False): {"CONV_2D": "dense", "FULLY_CONNECTED": "dense"},
 }
 
@@ -120,7 +120,29 @@ def test_answers_names_and_counts_stay(kind, quantized, tmp_path):
         described.append((found.inputs, found.outputs, weights_summary(path)))
     assert described[0] == described[1]
     exact, got = (TfliteTrial(content).run({"x": PICTURES})["end"] for content in files(kind, quantized))
-    np.testing.assert_allclose(got, exact, atol=1e-5 * np.abs(exact).max())
+    np.testing.assert_allclose(got, exact, atol=0 if quantized else 1e-5 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("kind", ["blocks of 4", "blocks of 16"])
+def test_blocks_hold_the_numbers_of_the_dense_matrix(kind):
+    model = opened(files(kind, False)[1])
+    (tensor,) = (each for each in model.subgraphs[0].tensors if each.sparsity and len(each.shape) == 2)
+    assert len(tensor.sparsity.blockMap) == 1
+    kernel = network(kind).get_layer("end").kernel.numpy()
+    np.testing.assert_array_equal(decoded(model, tensor, schema), kernel.T)
+
+
+def test_a_file_that_answers_otherwise_stays_dense():
+    before, _ = files("single", False)
+    seen = []
+
+    def close(exact, got):
+        seen.append(np.abs(exact["end"] - got["end"]).max())
+        return False
+
+    assert sparse_where_smaller(before, {"x": PICTURES}, close) is before
+    assert seen[0] < 1e-5
+    assert len(sparse_where_smaller(before, {"x": PICTURES}, lambda *_: True)) < len(before)
 
 
 def test_a_sparse_kernel_holds_the_numbers_of_the_dense_one():
