@@ -4,8 +4,8 @@
 # make peers   the bundled nets through other quantizers, each in an environment of its own under build/peers (6 GB),
 #              written to docs/peers.md (an hour)
 # make full-set | qat | pruned | words | speed | weight-only | aa | export-cost | calibration-cost | observer-effect |
-#      method-effect | bit-budget | activation-bits | channels | channel-exactness | clustered | qat-recipe |
-#      train-demo | train-words
+#      method-effect | bit-budget | activation-bits | channels | channel-exactness | clustered | low-rank |
+#      qat-recipe | train-demo | train-words
 #              the measurements under benchmarks/, written to benchmarks/results; each exits 1
 #              where one of its bars is missed. make measure runs all but the last three.
 # make install only the installation;  make wheel  a wheel in dist/;  make clean  remove what make made
@@ -34,7 +34,7 @@ LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
 .PHONY: help demo test install lint wheel clean zoo measure full-set qat pruned words speed weight-only aa export-cost \
-	calibration-cost observer-effect method-effect bit-budget activation-bits channels channel-exactness clustered \
+	calibration-cost observer-effect method-effect bit-budget activation-bits channels channel-exactness clustered low-rank \
 	qat-recipe train-demo train-words peers
 
 help:
@@ -57,7 +57,7 @@ zoo: install
 	$(BIN)/python -m slimedge.benchmarks.zoo
 
 measure: full-set qat pruned words speed weight-only aa export-cost calibration-cost observer-effect method-effect \
-	bit-budget activation-bits channels channel-exactness clustered
+	bit-budget activation-bits channels channel-exactness clustered low-rank
 
 full-set: install
 	$(BIN)/python -m slimedge.benchmarks.full_set
@@ -109,6 +109,9 @@ channel-exactness: install
 
 clustered: install
 	$(BIN)/python -m slimedge.benchmarks.clustered
+
+low-rank: install
+	$(BIN)/python -m slimedge.benchmarks.low_rank
 
 observer-effect: install
 	$(BIN)/python -m slimedge.benchmarks.observer_effect

@@ -71,7 +71,7 @@ def _depthwise(node: Node, affine: Affine) -> Layer:
     kernel = gain.reshape((1, -1, 1) if one_d else (1, 1, -1, 1))
     config = {
         "name": node.layer.name,
-        **one_position(one_d=one_d),
+        **one_position(1 if one_d else 2),
         "data_format": "channels_last",
         "dtype": node.layer.config.get("dtype", "float32"),
         "trainable": bool(node.layer.weights),  # a constant stays one

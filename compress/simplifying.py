@@ -193,9 +193,9 @@ def split_separable(graph: Graph) -> Graph:
     return graph.with_nodes(nodes)
 
 
-def one_position(*, one_d: bool) -> dict[str, Any]:
+def one_position(dimensions: int) -> dict[str, Any]:
     """Give the settings of a convolution that looks at one position of a sequence or picture."""
-    sizes = dict.fromkeys(("kernel_size", "strides", "dilation_rate"), (1,) if one_d else (1, 1))
+    sizes = dict.fromkeys(("kernel_size", "strides", "dilation_rate"), (1,) * dimensions)
     return {**sizes, "padding": "valid"}
 
 
@@ -226,7 +226,7 @@ def _separable_parts(graph: Graph, layer: Layer, layers: Any) -> tuple[Layer, La
             **shared,
             "name": layer.name,
             "filters": config["filters"],
-            **one_position(one_d=one_d),
+            **one_position(1 if one_d else 2),
             "use_bias": config["use_bias"],
             "activation": config["activation"],
         },

@@ -18,9 +18,11 @@ from slimedge.export.tensorflow_graph import with_dilations
 from slimedge.export.tflite_edit import codes_of, opcode_of
 from slimedge.export.tflite_int16 import widen
 from slimedge.export.tflite_scales import StandIn, put_back, stand_in
+from slimedge.export.tflite_sparse import sparse_where_smaller
 from slimedge.export.tflite_weights import round_dynamically, store_weights
 from slimedge.export.tracing import Traced, Weight, activation_grids, quantized_layers, trace
 from slimedge.export.trial import SIGNATURE, TfliteTrial
+from slimedge.export.verify import example_inputs, fidelity, is_close, output_steps
 from slimedge.export.weight_grid import Rounding, rounding_of
 from slimedge.keras_file import input_specs, output_specs
 from slimedge.weight_rounding import NARROW_BITS
@@ -99,7 +101,7 @@ def _other_dtype(model: keras.Model) -> str:
 
 
 def export_tflite(model: keras.Model, settings: Settings) -> tuple[bytes, TfliteTrial]:
-    """Make a TFLite file; see `slimedge.export.exporters.Exporter`."""
+    """Make a TFLite file, its zeros left out where that pays; see `slimedge.export.exporters.Exporter`."""
     content = to_tflite(
         model,
         batch=settings.batch,
@@ -108,6 +110,16 @@ def export_tflite(model: keras.Model, settings: Settings) -> tuple[bytes, Tflite
         block_size=settings.block_size,
         metadata=settings.metadata,
     )
+    if settings.scheme is None or settings.scheme.startswith(
+        "static"
+    ):  # other weights lie behind a DEQUANTIZE
+        steps = output_steps(model)
+        quantized = settings.scheme is not None
+        content = sparse_where_smaller(
+            content,
+            example_inputs(model, None),
+            lambda exact, got: is_close(fidelity(exact, got, steps), quantized=quantized, wide=True),
+        )
     return content, TfliteTrial(content)
 
 

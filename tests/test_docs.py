@@ -22,7 +22,9 @@ from slimedge.artifact import Artifact
 from slimedge.benchmarks.judging import GoalOutcome
 from slimedge.cli.app import command
 from slimedge.compress import quantization, rules
+from slimedge.compress.channels.criteria import CRITERIA
 from slimedge.compress.clusters import INITIALIZATIONS
+from slimedge.compress.low_rank.ways import WAYS
 from slimedge.compress.methods import METHODS
 from slimedge.compress.observers import OBSERVERS
 from slimedge.export import verify
@@ -120,7 +122,7 @@ def section(title):
 
 def test_the_reference_has_every_command_and_every_option():
     for name, found in command().commands.items():
-        text = section(rf"`slimedge {name}\b[^\n]*")
+        text = section(rf"`slimedge {name}(?![\w-])[^\n]*")
         described = text + section("Commands")
         if "options of the data" in text:
             described += section("Options of the data")
@@ -161,7 +163,9 @@ def test_the_reference_has_every_registered_name():
     names = [
         *OBSERVERS,
         *METHODS,
+        *CRITERIA,
         *INITIALIZATIONS,
+        *WAYS,
         *quantization.SCHEMES,
         *BACKENDS,
         *integers.INTEGERS,
