@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slimedge.artifact import Step
 from slimedge.benchmarks.fastest import race
 from slimedge.comparison import Speedup
 from slimedge.compress.channels.choosing import Target
@@ -14,6 +16,7 @@ from slimedge.compress.channels.removal import smaller
 from slimedge.errors import InputError
 from slimedge.export.exporting import export_model
 from slimedge.files import scratch_folder
+from slimedge.lineage import lineage_of, with_lineage
 from slimedge.macs import count_graph
 from slimedge.progress import Progress, silent
 from slimedge.runtime.targets import formats_of, parse_target
@@ -68,6 +71,64 @@ class Search:
             if enough
             else max(self.tries, key=lambda one: one.speedup.value)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class PruneForSpeed:
+    """Prunes channels to the share of MACs that is found to be so fast; a method of `compress_file`.
+
+    Attributes:
+        stage: how channels are chosen and what is left is trained; its own target is not looked at.
+        target: where it shall be faster, as `ort` or `litert`.
+        speedup: that it shall have there, above 1.
+        effort: how long to time.
+    """
+
+    stage: PruneChannels
+    target: str
+    speedup: float
+    effort: str = "quick"
+
+    def __call__(self, model: keras.Model, data: Data, progress: Progress, /) -> keras.Model:
+        """Give the smaller model, whose lineage tells what was tried; raises as `macs_for`."""
+        found = macs_for(
+            model, data, self.target, self.speedup, self.stage, effort=self.effort, progress=progress
+        )
+        stage = replace(self.stage, ratio=None, parameters=None, macs=found.best.macs)
+        pruned = stage(model, data, progress)
+        *before, step = lineage_of(pruned)
+        return with_lineage(pruned, (*before, Step(step.name, {**step.settings, "searched": asdict(found)})))
+
+
+def speedup_of(
+    before: Path | str,
+    after: Path | str,
+    target: str,
+    *,
+    effort: str = "quick",
+    trust: bool = False,
+    progress: Progress = silent,
+) -> Speedup:
+    """Export two model files and time them on a target in one interleaved run.
+
+    Args:
+        before: a `.keras` file.
+        after: likewise, with the same inputs.
+        target: as `ort` or `litert`.
+        effort: how long to time.
+        trust: whether an `.h5` may be opened.
+        progress: told what is being done.
+
+    Returns:
+        Of the second over the first.
+    """
+    place = parse_target(target)
+    kind = formats_of(place)[0]
+    with scratch_folder() as folder:
+        (one,) = export_model(before, to=kind, folder=folder, name="before", trust=trust)
+        (other,) = export_model(after, to=kind, folder=folder, name="after", trust=trust)
+        _, speedups = race(one, {"after": other}, place, effort=effort, progress=progress)
+    return speedups["after"]
 
 
 def macs_for(

@@ -53,9 +53,10 @@ class Cluster:
     loss: str | Callable[[Any, Any], Any] | None = None
     seed: int = 0
 
-    def __call__(self, model: keras.Model, data: Data, /) -> keras.Model:
+    def __call__(self, model: keras.Model, data: Data, /, progress: Progress = silent) -> keras.Model:
         """Cluster the weights of a model; see `cluster`."""
-        return cluster(model, data, **{field.name: getattr(self, field.name) for field in fields(self)})
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        return cluster(model, data, **settings, progress=progress)
 
 
 def cluster(

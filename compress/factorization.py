@@ -54,9 +54,10 @@ class Factorize:
     loss: str | Callable[[Any, Any], Any] | None = None
     seed: int = 0
 
-    def __call__(self, model: keras.Model, data: Data, /) -> keras.Model:
+    def __call__(self, model: keras.Model, data: Data, /, progress: Progress = silent) -> keras.Model:
         """Factorize a model; see `factorize`."""
-        return factorize(model, data, **{field.name: getattr(self, field.name) for field in fields(self)})
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        return factorize(model, data, **settings, progress=progress)
 
 
 def factorize(

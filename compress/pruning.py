@@ -58,9 +58,10 @@ class Prune:
     engine: str = "keras"
     seed: int = 0
 
-    def __call__(self, model: keras.Model, data: Data, /) -> keras.Model:
+    def __call__(self, model: keras.Model, data: Data, /, progress: Progress = silent) -> keras.Model:
         """Prune a model; see `prune`."""
-        return prune(model, data, **{field.name: getattr(self, field.name) for field in fields(self)})
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        return prune(model, data, **settings, progress=progress)
 
 
 def prune(

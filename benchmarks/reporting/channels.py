@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from slimedge.benchmarks.pruning_channels import ChannelsPruned
+from slimedge.benchmarks.compressing import Compressed
 from slimedge.benchmarks.reporting import compression
+from slimedge.comparison import Speedup
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,12 +19,18 @@ NEXT = (
 )
 
 
-def show(done: ChannelsPruned, console: Console) -> None:
-    """Print how many channels of each layer are left, and what that changed."""
-    compression.show(done.compressed, console, lines(done))
+def show(done: Compressed, speedup: Speedup | None, console: Console) -> None:
+    """Print how many channels of each layer are left, and what that changed.
+
+    Args:
+        done: what was pruned.
+        speedup: of the written model, on the target that it was pruned for; None where it was for none.
+        console: where to.
+    """
+    compression.show(done, console, lines(done, speedup))
 
 
-def lines(done: ChannelsPruned) -> list[str]:
+def lines(done: Compressed, speedup: Speedup | None) -> list[str]:
     """Give what pruning did as lines of text."""
     told = _told(done)
     ((kind, value),) = told["target"].items()
@@ -32,26 +39,27 @@ def lines(done: ChannelsPruned) -> list[str]:
         what = f"{100 * (1 - value):.1f} % of its channels"
     text = [f"pruned to {what}, by {told['criterion']}; {_trained(told)}"]
     text += [f"  {name} {before} channels, now {after}" for name, (before, after) in told["channels"].items()]
-    if done.search is None or done.speedup is None:
+    searched = told.get("searched")
+    if searched is None or speedup is None:
         return [*text, NEXT]
+    target = searched["target"]
     text += [
-        f"tried {100 * one.macs:.1f} % of the MACs: {one.speedup.value:.2f}× as fast on {done.search.target}"
-        for one in done.search.tries
+        f"tried {100 * one['macs']:.1f} % of the MACs: {one['speedup']['value']:.2f}× as fast on {target}"
+        for one in searched["tries"]
     ]
-    speed = done.speedup
     text.append(
-        f"the written model runs {speed.value:.2f}× as fast on {done.search.target} ({speed.low:.2f} to "
-        f"{speed.high:.2f}); {done.search.wanted:g} was asked for"
+        f"the written model runs {speedup.value:.2f}× as fast on {target} ({speedup.low:.2f} to {speedup.high:.2f}); "
+        f"{searched['wanted']:g} was asked for"
     )
     return text
 
 
-def as_json(done: ChannelsPruned) -> str:
+def as_json(done: Compressed, speedup: Speedup | None) -> str:
     """Write the same as JSON."""
-    speed = None
-    if done.search is not None and done.speedup is not None:
-        speed = {**asdict(done.search), "speedup": asdict(done.speedup)}
-    return compression.as_json(done.compressed, {"channel_pruning": dict(_told(done)), "speed": speed})
+    told = dict(_told(done))
+    searched = told.pop("searched", None)
+    speed = None if searched is None or speedup is None else {**searched, "speedup": asdict(speedup)}
+    return compression.as_json(done, {"channel_pruning": told, "speed": speed})
 
 
 def _trained(told: Mapping[str, Any]) -> str:
@@ -62,7 +70,5 @@ def _trained(told: Mapping[str, Any]) -> str:
     return f"{rounds}trained for {epochs} epoch{'s' if epochs > 1 else ''} on {told['examples']:,} examples"
 
 
-def _told(done: ChannelsPruned) -> Mapping[str, Any]:
-    return next(
-        step.settings for step in reversed(done.compressed.artifact.lineage) if step.name == "prune_channels"
-    )
+def _told(done: Compressed) -> Mapping[str, Any]:
+    return next(step.settings for step in reversed(done.artifact.lineage) if step.name == "prune_channels")

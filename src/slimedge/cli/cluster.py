@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from slimedge.cli import options
+from slimedge.cli.compressing import compress
 from slimedge.cli.output import Output
-from slimedge.progress import on_terminal
 
 
 def cluster(
@@ -76,9 +76,7 @@ def cluster(
     """
     output = Output(to_json, quiet)
     options.check_output(out, "--output", ending=".keras")
-    split = {"seed": seed, "evaluation": options.amount(evaluation, "--samples")}
     trained_for = options.tuning_loss(loss)
-    from slimedge.benchmarks.clustering import cluster_file
     from slimedge.benchmarks.reporting import clustering
     from slimedge.compress.clustering import Cluster
 
@@ -94,19 +92,21 @@ def cluster(
         loss=trained_for,
         seed=seed,
     )
-    loaded = options.load_data(
-        data, labels=labels, scale=scale, part=part, image_size=image_size, limit=limit
+    done = compress(
+        model,
+        data,
+        out,
+        stage,
+        evaluation=evaluation,
+        seed=seed,
+        labels=labels,
+        scale=scale,
+        part=part,
+        image_size=image_size,
+        limit=limit,
+        no_range_checks=no_range_checks,
+        trust=trust,
+        quiet=quiet,
     )
-    with on_terminal(quiet=quiet) as progress:
-        done = cluster_file(
-            model,
-            loaded,
-            out,
-            stage,
-            split=split,
-            checks="types" if no_range_checks else "strict",
-            trust=trust,
-            progress=progress,
-        )
     output.show(lambda console: clustering.show(done, console))
     output.write_json(lambda: clustering.as_json(done))

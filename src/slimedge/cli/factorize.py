@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from slimedge.cli import options
+from slimedge.cli.compressing import compress
 from slimedge.cli.output import Output
-from slimedge.progress import Progress, on_terminal
-
-if TYPE_CHECKING:
-    import keras
-
-    from slimedge.data import Data
 
 
 def factorize(
@@ -82,44 +77,39 @@ def factorize(
     """
     output = Output(to_json, quiet)
     options.check_output(out, "--output", ending=".keras")
-    split = {"seed": seed, "evaluation": options.amount(evaluation, "--samples")}
     goal = options.tuning_loss(loss)
-    from slimedge.benchmarks.compressing import compress_file
     from slimedge.benchmarks.reporting import compression, low_rank
     from slimedge.compress import factorization
 
-    def method(network: keras.Model, examples: Data, progress: Progress) -> keras.Model:
-        return factorization.factorize(
-            network,
-            examples,
-            energy=energy,
-            macs=macs,
-            parameters=parameters,
-            layers=tuple(layers or ()),
-            exclude=tuple(exclude or ()),
-            ways=tuple(way or factorization.WAY_NAMES),
-            multiple=multiple,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            loss=goal,
-            seed=seed,
-            progress=progress,
-        )
-
-    loaded = options.load_data(
-        data, labels=labels, scale=scale, part=part, image_size=image_size, limit=limit
+    stage = factorization.Factorize(
+        energy=energy,
+        macs=macs,
+        parameters=parameters,
+        layers=tuple(layers or ()),
+        exclude=tuple(exclude or ()),
+        ways=tuple(way or factorization.WAY_NAMES),
+        multiple=multiple,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        loss=goal,
+        seed=seed,
     )
-    with on_terminal(quiet=quiet) as progress:
-        done = compress_file(
-            model,
-            loaded,
-            out,
-            method,
-            split=split,
-            checks="types" if no_range_checks else "strict",
-            trust=trust,
-            progress=progress,
-        )
+    done = compress(
+        model,
+        data,
+        out,
+        stage,
+        evaluation=evaluation,
+        seed=seed,
+        labels=labels,
+        scale=scale,
+        part=part,
+        image_size=image_size,
+        limit=limit,
+        no_range_checks=no_range_checks,
+        trust=trust,
+        quiet=quiet,
+    )
     settings = done.artifact.lineage[-1].settings
     output.show(lambda console: compression.show(done, console, low_rank.lines(settings)))
     output.write_json(lambda: compression.as_json(done, {"factorization": dict(settings)}))

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from slimedge.cli import options
+from slimedge.cli.compressing import compress
 from slimedge.cli.output import Output
-from slimedge.progress import on_terminal
 
 
 def prune(
@@ -81,9 +81,7 @@ def prune(
     """
     output = Output(to_json, quiet)
     options.check_output(out, "--output", ending=".keras")
-    split = {"seed": seed, "evaluation": options.amount(evaluation, "--samples")}
     trained_for = options.tuning_loss(loss)
-    from slimedge.benchmarks.pruning import prune_file
     from slimedge.benchmarks.reporting import pruning
     from slimedge.compress.pruning import Prune
 
@@ -100,19 +98,21 @@ def prune(
         engine=engine,
         seed=seed,
     )
-    loaded = options.load_data(
-        data, labels=labels, scale=scale, part=part, image_size=image_size, limit=limit
+    done = compress(
+        model,
+        data,
+        out,
+        stage,
+        evaluation=evaluation,
+        seed=seed,
+        labels=labels,
+        scale=scale,
+        part=part,
+        image_size=image_size,
+        limit=limit,
+        no_range_checks=no_range_checks,
+        trust=trust,
+        quiet=quiet,
     )
-    with on_terminal(quiet=quiet) as progress:
-        done = prune_file(
-            model,
-            loaded,
-            out,
-            stage,
-            split=split,
-            checks="types" if no_range_checks else "strict",
-            trust=trust,
-            progress=progress,
-        )
     output.show(lambda console: pruning.show(done, console))
     output.write_json(lambda: pruning.as_json(done))

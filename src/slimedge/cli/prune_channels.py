@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from slimedge.cli import options
+from slimedge.cli.compressing import compress
 from slimedge.cli.output import Output
 from slimedge.errors import GoalError, InputError
 from slimedge.progress import on_terminal
@@ -114,9 +115,8 @@ def prune_channels(
         raise InputError(
             f"{named} says how much is removed; give one of {', '.join(shares)}, or --target with --speedup."
         )
-    split = {"seed": seed, "evaluation": options.amount(evaluation, "--samples")}
     trained_for = options.tuning_loss(loss)
-    from slimedge.benchmarks.pruning_channels import prune_channels_file
+    from slimedge.benchmarks.channel_speed import PruneForSpeed, speedup_of
     from slimedge.benchmarks.reporting import channels
     from slimedge.compress.channel_pruning import PruneChannels
 
@@ -135,26 +135,31 @@ def prune_channels(
         loss=trained_for,
         seed=seed,
     )
-    loaded = options.load_data(
-        data, labels=labels, scale=scale, part=part, image_size=image_size, limit=limit
+    done = compress(
+        model,
+        data,
+        out,
+        PruneForSpeed(stage, target, speedup, effort)
+        if target is not None and speedup is not None
+        else stage,
+        evaluation=evaluation,
+        seed=seed,
+        labels=labels,
+        scale=scale,
+        part=part,
+        image_size=image_size,
+        limit=limit,
+        no_range_checks=no_range_checks,
+        trust=trust,
+        quiet=quiet,
     )
-    with on_terminal(quiet=quiet) as progress:
-        done = prune_channels_file(
-            model,
-            loaded,
-            out,
-            stage,
-            target=target,
-            speedup=speedup,
-            effort=effort,
-            split=split,
-            checks="types" if no_range_checks else "strict",
-            trust=trust,
-            progress=progress,
-        )
-    output.show(lambda console: channels.show(done, console))
-    output.write_json(lambda: channels.as_json(done))
-    if speedup is not None and done.speedup is not None and done.speedup.value < speedup * (1 - TOLERANCE):
+    measured = None
+    if target is not None and speedup is not None:
+        with on_terminal(quiet=quiet) as progress:
+            measured = speedup_of(model, out, target, effort=effort, trust=trust, progress=progress)
+    output.show(lambda console: channels.show(done, measured, console))
+    output.write_json(lambda: channels.as_json(done, measured))
+    if speedup is not None and measured is not None and measured.value < speedup * (1 - TOLERANCE):
         raise GoalError(
-            f"goal missed: a speedup of {speedup:g} on {target}, the written model has {done.speedup.value:.2f}"
+            f"goal missed: a speedup of {speedup:g} on {target}, the written model has {measured.value:.2f}"
         )
