@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimedge.artifact import Step
 from slimedge.canonical import canonical
+from slimedge.compress.bound_data import bound_to
 from slimedge.compress.channels.choosing import KINDS, MOST, RANKINGS, Target
 from slimedge.compress.channels.criteria import CRITERIA
 from slimedge.compress.channels.removal import Removal, before_and_after
@@ -17,9 +18,7 @@ from slimedge.compress.norm_statistics import with_measured_norms
 from slimedge.compress.quantization import is_quantized
 from slimedge.errors import InputError
 from slimedge.graph_reading import from_model
-from slimedge.keras_file import input_specs, output_specs
 from slimedge.lineage import lineage_of, with_lineage
-from slimedge.preprocessing import starts_with_preprocessing
 from slimedge.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -147,13 +146,7 @@ def prune_channels(
         raise InputError(
             f"model '{model.name}' is quantized; prune the float model, and quantize it afterwards."
         )
-    bound = (
-        data
-        if data.is_bound
-        else data.bind(
-            input_specs(model), preprocessing=starts_with_preprocessing(model), outputs=output_specs(model)
-        )
-    )
+    bound = bound_to(model, data)
     whole = from_model(model)
     left: keras.Model = model
     losses: tuple[float, ...] = ()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from slimedge.artifact import Step
 from slimedge.canonical import canonical
+from slimedge.compress.bound_data import bound_to
 from slimedge.compress.clusters import INITIALIZATIONS
 from slimedge.compress.clusters.groups import grouped, value_counts
 from slimedge.compress.clusters.keeping import Clustered, ClusterKeeper
@@ -24,9 +25,7 @@ from slimedge.errors import InputError
 from slimedge.graph import Graph
 from slimedge.graph_making import layer_names, to_model
 from slimedge.graph_reading import from_model
-from slimedge.keras_file import input_specs, output_specs
 from slimedge.lineage import lineage_of, with_lineage
-from slimedge.preprocessing import starts_with_preprocessing
 from slimedge.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -172,11 +171,7 @@ def _bound(model: keras.Model, data: Data | None, epochs: int) -> Data | None:
         return None
     if data is None:
         raise InputError("there is no data to train the centroids on; give some, or train for 0 epochs.")
-    if data.is_bound:
-        return data
-    return data.bind(
-        input_specs(model), preprocessing=starts_with_preprocessing(model), outputs=output_specs(model)
-    )
+    return bound_to(model, data)
 
 
 def _renamed(places: Sequence[Place], graph: Graph) -> list[Place]:

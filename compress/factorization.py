@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from slimedge import macs as macs_of
 from slimedge.artifact import Step
 from slimedge.canonical import canonical
+from slimedge.compress.bound_data import bound_to
 from slimedge.compress.fitting.fine_tuning import fine_tuned
 from slimedge.compress.fitting.settings import FitSettings
 from slimedge.compress.low_rank.options import MACS, PARAMETERS, Option
@@ -23,9 +24,7 @@ from slimedge.errors import InputError
 from slimedge.graph import Graph
 from slimedge.graph_making import to_model
 from slimedge.graph_reading import from_model
-from slimedge.keras_file import input_specs, output_specs
 from slimedge.lineage import lineage_of, with_lineage
-from slimedge.preprocessing import starts_with_preprocessing
 from slimedge.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ def factorize(
     bound = None
     if data is not None:
         model = canonical(model)
-        bound = _bound(model, data)
+        bound = bound_to(model, data)
     graph = from_model(model)
     allowed = _allowed(model, graph, [layer.name for layer in splittable(graph)], layers, exclude)
     subjects = subjects_of(graph, allowed, bound)
@@ -176,14 +175,6 @@ def factorize(
         },
     )
     return with_lineage(made, (*lineage_of(model), step))
-
-
-def _bound(model: keras.Model, data: Data) -> Data:
-    if data.is_bound:
-        return data
-    return data.bind(
-        input_specs(model), preprocessing=starts_with_preprocessing(model), outputs=output_specs(model)
-    )
 
 
 def _goal(energy: float | None, macs: float | None, parameters: float | None) -> tuple[str, float]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from slimedge.artifact import Step
 from slimedge.canonical import canonical
+from slimedge.compress.bound_data import bound_to
 from slimedge.compress.fitting.settings import FitSettings
 from slimedge.compress.quantization import is_quantized
 from slimedge.compress.sparsity.engines import Engine, Pruned
@@ -21,9 +22,7 @@ from slimedge.errors import InputError
 from slimedge.graph import Layer, with_values
 from slimedge.graph_making import to_model
 from slimedge.graph_reading import from_model
-from slimedge.keras_file import input_specs, output_specs
 from slimedge.lineage import lineage_of, with_lineage
-from slimedge.preprocessing import starts_with_preprocessing
 from slimedge.progress import Progress, silent
 from slimedge.registry import Registry
 
@@ -155,11 +154,7 @@ def _bound(model: keras.Model, data: Data | None) -> Data:
         raise InputError(
             "there is no data to train on while weights are pruned; give some, or train for 0 epochs."
         )
-    if data.is_bound:
-        return data
-    return data.bind(
-        input_specs(model), preprocessing=starts_with_preprocessing(model), outputs=output_specs(model)
-    )
+    return bound_to(model, data)
 
 
 def _at_once(model: keras.Model, places: Sequence[Place], plan: Plan) -> keras.Model:

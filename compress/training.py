@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimedge.artifact import Step
 from slimedge.canonical import canonical
+from slimedge.compress.bound_data import bound_to
 from slimedge.compress.qat.constraints import Constraint, KeepZeros
 from slimedge.compress.qat.engines import Engine, Outcome
 from slimedge.compress.qat.settings import Settings
@@ -16,7 +17,6 @@ from slimedge.data import CALIBRATION_EXAMPLES
 from slimedge.errors import InputError
 from slimedge.keras_file import input_specs, output_specs
 from slimedge.lineage import lineage_of, with_lineage
-from slimedge.preprocessing import starts_with_preprocessing
 from slimedge.progress import Progress, silent
 from slimedge.registry import Registry
 
@@ -125,12 +125,7 @@ def train(
     chosen: Engine = ENGINES[engine]
     settings = chosen.settled(settings, engine)
     model = canonical(model)
-    specs, outputs = input_specs(model), output_specs(model)
-    bound = (
-        data
-        if data.is_bound
-        else data.bind(specs, preprocessing=starts_with_preprocessing(model), outputs=outputs)
-    )
+    bound = bound_to(model, data)
     quantized = model
     if not is_quantized(model):
         teacher = model
