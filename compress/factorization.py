@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from slimedge import macs as macs_of
@@ -20,6 +19,7 @@ from slimedge.compress.low_rank.subjects import options_of, splittable, subjects
 from slimedge.compress.low_rank.ways import WAYS
 from slimedge.compress.norm_statistics import with_measured_norms
 from slimedge.compress.quantization import is_quantized, with_nested
+from slimedge.compress.selecting import selected
 from slimedge.errors import InputError
 from slimedge.graph import Graph
 from slimedge.graph_making import to_model
@@ -207,8 +207,8 @@ def _check(ways: Collection[str], multiple: int) -> None:
 
 
 def _allowed(
-    model: keras.Model, graph: Graph, names: list[str], layers: Iterable[str], exclude: Iterable[str]
-) -> set[str]:
+    model: keras.Model, graph: Graph, names: list[str], layers: Collection[str], exclude: Collection[str]
+) -> frozenset[str]:
     """The layers that may be split, by their names."""
     if not names:
         reasons = [f"{layer.name}: {reason}" for layer in graph.calls() if (reason := why_not(layer))]
@@ -217,23 +217,14 @@ def _allowed(
             f"without groups{' (' + '; '.join(reasons[:3]) + ')' if reasons else ''}."
         )
 
-    def fitting(pattern: str) -> set[str]:
-        return {name for name in names for one in with_nested(model, [pattern]) if fnmatchcase(name, one)}
-
-    for pattern in (*layers, *exclude):
-        if not fitting(pattern):
-            shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-            raise InputError(
-                f"the pattern '{pattern}' fits no layer of model '{graph.name}' that low rank can split; those are "
-                f"{shown}."
-            )
-    wanted = set[str]().union(*map(fitting, layers)) if layers else set(names)
-    left = wanted.difference(*map(fitting, exclude))
-    if not left:
-        raise InputError(
-            f"every layer of model '{graph.name}' that could be split is excluded; exclude fewer."
-        )
-    return left
+    return selected(
+        names,
+        layers,
+        exclude,
+        model=graph.name,
+        what="low rank can split",
+        meaning=lambda pattern: with_nested(model, [pattern]),
+    )
 
 
 def _by_energy(model: keras.Model, frontiers: Frontiers, energy: float) -> dict[str, Option]:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from fnmatch import fnmatchcase
 
 from slimedge.errors import InputError
 
+# From a pattern to all that it stands for.
+Meaning = Callable[[str], Collection[str]]
+
+
+def as_written(pattern: str) -> Collection[str]:
+    """Let a pattern stand for itself."""
+    return (pattern,)
+
 
 def selected(
-    names: Iterable[str], layers: Collection[str], exclude: Collection[str], *, model: str, what: str
+    names: Iterable[str],
+    layers: Collection[str],
+    exclude: Collection[str],
+    *,
+    model: str,
+    what: str,
+    meaning: Meaning = as_written,
 ) -> frozenset[str]:
     """Give the names that patterns choose.
 
@@ -19,6 +33,7 @@ def selected(
         exclude: likewise; a layer is left where one fits.
         model: its name, for messages.
         what: can be done to those layers, for messages: "can be pruned".
+        meaning: what else a pattern stands for, as the name of a nested model for those of its layers.
 
     Raises:
         InputError: a pattern fits no name, or nothing is left.
@@ -28,20 +43,18 @@ def selected(
         ['conv_1']
     """
     known = list(dict.fromkeys(names))
+
+    def fitting(pattern: str) -> set[str]:
+        return {name for name in known if any(fnmatchcase(name, one) for one in meaning(pattern))}
+
     for pattern in (*layers, *exclude):
-        if not any(fnmatchcase(name, pattern) for name in known):
+        if not fitting(pattern):
             shown = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
             raise InputError(
                 f"the pattern '{pattern}' fits no layer of model '{model}' that {what}; those are {shown or 'none'}."
             )
-    found = frozenset(
-        name
-        for name in known
-        if (not layers or any(fnmatchcase(name, pattern) for pattern in layers))
-        and not any(fnmatchcase(name, pattern) for pattern in exclude)
-    )
+    wanted = set[str]().union(*map(fitting, layers)) if layers else set(known)
+    found = frozenset(wanted.difference(*map(fitting, exclude)))
     if known and not found:
-        raise InputError(
-            f"every layer of model '{model}' that {what} is left out; give other patterns of layers."
-        )
+        raise InputError(f"every layer of model '{model}' that {what} is excluded; exclude fewer.")
     return found

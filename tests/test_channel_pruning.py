@@ -224,7 +224,7 @@ def test_a_pruned_model_is_quantized_like_any_other():
             {"ratio": 0.5, "layers": ["dense_*"]},
             "the pattern 'dense_\\*' fits no layer .* those are wide, deep",
         ),
-        ({"ratio": 0.5, "exclude": ["*e*"]}, "every layer of model .* is left out"),
+        ({"ratio": 0.5, "exclude": ["*e*"]}, "every layer of model .* is excluded"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_sentence(settings, message):

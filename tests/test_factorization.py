@@ -490,7 +490,7 @@ def two_layers():
             {"energy": 0.9, "layers": ["conv*"]},
             "'conv\\*' fits no layer of model 'net' .* those are one, two",
         ),
-        ({"energy": 0.9, "exclude": ["*"]}, "every layer of model 'net' that could be split is excluded"),
+        ({"energy": 0.9, "exclude": ["*"]}, "every layer of model 'net' that low rank can split is excluded"),
         ({"energy": 0.9, "layers": ["two"]}, "no layer of model 'net' has ranks that save"),
         ({"energy": 0.9999}, "no layer of model 'net' has ranks that keep 0.9999"),
         ({"macs": 0.1}, "cannot bring model 'net' to 0.1 of its macs; the smallest ranks reach 0.1765"),

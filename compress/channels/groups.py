@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from slimedge.compress.channels.tracing import Tracing
 from slimedge.compress.channels.units import FIXED, Ids
-from slimedge.compress.selecting import selected
+from slimedge.compress.selecting import Meaning, as_written, selected
 from slimedge.errors import InputError
 from slimedge.graph import Graph, Layer
 from slimedge.macs import count_graph
@@ -37,7 +37,11 @@ class Group:
 
 
 def groups_of(
-    graph: Graph, tracing: Tracing, layers: Collection[str] = (), exclude: Collection[str] = ()
+    graph: Graph,
+    tracing: Tracing,
+    layers: Collection[str] = (),
+    exclude: Collection[str] = (),
+    meaning: Meaning = as_written,
 ) -> list[Group]:
     """Give the groups that can lose units.
 
@@ -46,6 +50,7 @@ def groups_of(
         tracing: of it.
         layers: patterns of names; a group can lose units where all layers that make it are chosen.
         exclude: likewise, of layers that are not.
+        meaning: what else a pattern stands for.
 
     Raises:
         InputError: there is none, or a pattern fits no layer that makes one.
@@ -74,6 +79,7 @@ def groups_of(
         exclude,
         model=graph.name,
         what="makes channels that can go",
+        meaning=meaning,
     )
     if not names:
         raise InputError(

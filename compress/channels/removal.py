@@ -12,6 +12,7 @@ from slimedge.compress.channels.groups import groups_of, parameters_of
 from slimedge.compress.channels.removing import without
 from slimedge.compress.channels.rules import RULES
 from slimedge.compress.channels.tracing import trace
+from slimedge.compress.quantization import with_nested
 from slimedge.errors import InputError
 from slimedge.graph import Graph
 from slimedge.graph_making import to_model
@@ -54,7 +55,9 @@ class Removal:
         method: Criterion = CRITERIA[self.criterion]
         graph = from_model(model)
         tracing = trace(graph, RULES)
-        groups = groups_of(graph, tracing, self.layers, self.exclude)
+        groups = groups_of(
+            graph, tracing, self.layers, self.exclude, lambda pattern: with_nested(model, [pattern])
+        )
         scores = method.score(Asked(model, graph, tracing, data, self.seed))
         return Choosing(graph, tracing, groups, scores, method.in_loss, self.ranking, self.multiple, most)
 
