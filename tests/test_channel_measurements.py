@@ -18,7 +18,7 @@ def test_a_net_of_the_zoo_without_channels_is_the_net_with_zeros_there(name):
     small, found = thinned(whole, channel_exactness.RATIO)
     assert found.error < channel_exactness.LARGEST_ERROR
     assert found.change > channel_exactness.LEAST_CHANGE
-    assert found.removed == pytest.approx(channel_exactness.RATIO * found.units, rel=0.15)
+    assert found.removed == pytest.approx(channel_exactness.RATIO * found.units, rel=0.25)
     assert found.macs == count(small).total / count(whole).total < 1
 
 
