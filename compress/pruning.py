@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 # Who prunes and trains; see `slimedge.compress.sparsity.engines`.
 ENGINES = Registry(
     "engine",
-    {"keras": "slimedge.compress.sparsity.engine:prune"},
+    {
+        "keras": "slimedge.compress.sparsity.engine:prune",
+        "tfmot": "slimedge.compress.sparsity.tfmot.engine:prune",
+    },
 )
 EPOCHS = 2
 LEARNING_RATE = 1e-3
@@ -107,7 +110,8 @@ def prune(
         batch_size: examples a step.
         loss: None trains towards the model's own outputs, which needs no labels; `labels` trains on the data's; or a
             function of (labels, outputs).
-        engine: a name in `ENGINES`.
+        engine: a name in `ENGINES`: `keras`, in this process, or `tfmot`, Google's own pruning in a process of its own,
+            for the models that it takes; see `slimedge.compress.sparsity.tfmot.engine`.
         seed: of the order of the examples.
         progress: told the epoch, the loss, and the share of the steps that are done.
 
@@ -139,7 +143,7 @@ def prune(
         **(settings.told() if bound is not None else {}),
         "epochs": epochs,
         "layer_sparsity": _by_layer(done.model),
-        "left_dense": misfits,
+        "left_dense": {**misfits, **done.left_dense},
         **(
             {"training_examples": len(bound), "training_data": bound.fingerprint} if bound is not None else {}
         ),

@@ -12,7 +12,6 @@ from keras import layers
 from small_models import MODELS, examples
 
 from slimedge.compress.fitting.outputs import opened, trained_outputs
-from slimedge.compress.qat.tfmot.engine import _cut, _write
 from slimedge.compress.sparsity.axes import Axes
 from slimedge.compress.sparsity.callback import PruningCallback
 from slimedge.compress.sparsity.masks import Growth, Masks
@@ -21,6 +20,7 @@ from slimedge.compress.sparsity.plan import Plan
 from slimedge.compress.sparsity.ranking import kept_count, masks
 from slimedge.compress.sparsity.schedules import Constant, Polynomial, schedule_of
 from slimedge.compress.sparsity.weights import chosen, prunable
+from slimedge.compress.tfmot.sending import cut, write
 from slimedge.data import Data
 from slimedge.errors import CheckError, InputError
 from slimedge.graph_reading import from_model
@@ -43,7 +43,7 @@ def of_tfmot(tmp_path_factory):
         (root / name).mkdir()
         data = Data.load(examples(network, 8)).bind(input_specs(network), checks="types")
         graph = opened(from_model(network))
-        _write(root / name, _cut(graph, trained_outputs(graph)), data, data)
+        write(root / name, cut(graph, trained_outputs(graph)), data, data)
     arguments = {
         "folders": [str(root / name) for name in TWINS],
         "sparsities": SPARSITIES,

@@ -16,11 +16,12 @@ from slimedge.compress.calibration import calibrate
 from slimedge.compress.fitting.outputs import trained_outputs
 from slimedge.compress.placement import place
 from slimedge.compress.planning import Bits, planned
-from slimedge.compress.qat.tfmot.engine import _cut, _prepared, _write
+from slimedge.compress.qat.tfmot.engine import _prepared
 from slimedge.compress.qat.tfmot.grids import with_scales
 from slimedge.compress.qat.tfmot.tensors import by_group, by_tensor, groups_of
 from slimedge.compress.quantization import quantize
 from slimedge.compress.static import simplify
+from slimedge.compress.tfmot.sending import cut, write
 from slimedge.compress.training import train
 from slimedge.data import Data
 from slimedge.errors import InputError
@@ -62,7 +63,7 @@ def bound(network: keras.Model, count: int = 32, labels: object = None) -> Data:
 
 def sent(network: keras.Model):
     graph, _ = _prepared(from_model(network), {})
-    return _cut(graph, trained_outputs(graph))
+    return cut(graph, trained_outputs(graph))
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +74,7 @@ def in_tf_keras(tmp_path_factory):
         (root / name).mkdir()
         network = MODELS[name]()
         data = bound(network, 16)
-        _write(root / name, sent(network), data, data)
+        write(root / name, sent(network), data, data)
     folders = [str(root / name) for name in (*REBUILT, *NOT_REBUILT)]
     return run_isolated("tf_keras_process:rebuild", {"folders": folders}, label="rebuilding").result
 

@@ -10,9 +10,9 @@ import numpy as np
 
 
 def rebuild(folders: Sequence[str]) -> dict[str, object]:
-    """Rebuild the models that `engine._write` left in folders; give the largest error of each, or its refusal."""
+    """Rebuild the models that `sending.write` left in folders; give the largest error of each, or its refusal."""
     from slimedge.compress.qat.tfmot import worker
-    from slimedge.compress.qat.tfmot.tf_keras_model import rebuilt
+    from slimedge.compress.tfmot.tf_keras_model import check_same, rebuilt
     from slimedge.errors import InputError
 
     found: dict[str, object] = {}
@@ -35,7 +35,7 @@ def rebuild(folders: Sequence[str]) -> dict[str, object]:
             for one, path in pairs
         )
         if folder.name == "dense_chain":
-            found["checked"] = _refused(worker.check_same, description, [np.asarray(made)], [made + 0.1])
+            found["checked"] = _refused(check_same, description, [np.asarray(made)], [made + 0.1])
         found[f"{folder.name} quantized"] = _refused(worker._quantized, network, description["name"], [])
         if folder.name == "float_island":
             found["excluded"] = _refused(worker._quantized, network, description["name"], ["normed"])
@@ -70,11 +70,11 @@ def pruned(
     polynomials: Sequence[Sequence[float]],
     steps: Sequence[int],
 ) -> list[list[float]]:
-    """Write TFMOT's masks of the models that `engine._write` left in folders; give its schedules' values by step."""
+    """Write TFMOT's masks of the models that `sending.write` left in folders; give its schedules' values by step."""
     import tensorflow as tf
     import tensorflow_model_optimization as tfmot
 
-    from slimedge.compress.qat.tfmot.tf_keras_model import rebuilt
+    from slimedge.compress.tfmot.tf_keras_model import rebuilt
 
     prune, schedules = tfmot.sparsity.keras.prune_low_magnitude, tfmot.sparsity.keras
     for name in folders:

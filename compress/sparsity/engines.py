@@ -23,11 +23,13 @@ class Pruned:
     Attributes:
         model: with the inputs, outputs and names of the one that was given.
         epoch_losses: the mean loss of each epoch of fine-tuning.
+        left_dense: by the path of each weight that could not be pruned, the reason.
         told: what else the lineage shall say, as JSON values.
     """
 
     model: keras.Model
     epoch_losses: tuple[float, ...] = ()
+    left_dense: Mapping[str, str] = field(default_factory=dict)
     told: Mapping[str, Any] = field(default_factory=dict)
 
 

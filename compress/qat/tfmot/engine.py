@@ -7,33 +7,31 @@ own as data, is rebuilt there with tf-keras and compared, quantized and trained 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slimedge.compress.calibration import Watch, calibrate, signal_to_noise
+from slimedge.compress.calibration import calibrate, signal_to_noise
 from slimedge.compress.fitting.goals import goals_of
-from slimedge.compress.fitting.outputs import Output, cut_to, opened, trained_outputs
+from slimedge.compress.fitting.outputs import Output, opened, trained_outputs
 from slimedge.compress.inserting import insert
 from slimedge.compress.placement import place
 from slimedge.compress.planning import Bits, planned
 from slimedge.compress.qat.engines import Engine, Outcome
-from slimedge.compress.qat.tfmot.description import described
 from slimedge.compress.qat.tfmot.grids import with_scales
 from slimedge.compress.qat.tfmot.tensors import Ranges, by_group, by_tensor, groups_of
 from slimedge.compress.settings import EXCLUDED
 from slimedge.compress.simplifying import split_separable, strip_training_only
 from slimedge.compress.static import simplify
+from slimedge.compress.tfmot.sending import check_loss, cut, outputs_of, with_weights, write, write_labels
 from slimedge.data import CALIBRATION_EXAMPLES
 from slimedge.errors import InputError
 from slimedge.files import scratch_folder
-from slimedge.graph import Graph, Layer, with_values
+from slimedge.graph import Graph
 from slimedge.graph_making import to_model
 from slimedge.graph_reading import from_model
 from slimedge.isolation import run_isolated
@@ -59,7 +57,6 @@ FIXED = {
 }
 # What it takes of `Settings` for its training.
 SENT = ("epochs", "learning_rate", "batch_size", "seed")
-BATCH = 128
 
 
 def train(
@@ -103,13 +100,12 @@ def train(
     how = _quantization(quantized, settings)
     graph, exclude = _prepared(from_model(teacher), how["float_layers"])
     outputs, goals = goals_of(trained_outputs(graph), teacher, quantized, data, settings)
-    sent = _cut(graph, outputs)
+    sent = cut(graph, outputs)
     few = data.take(min(CALIBRATION_EXAMPLES, len(data)), seed=settings.seed)
     with scratch_folder() as folder:
-        _write(folder, sent, data, few)
-        for index, goal in enumerate(goals):
-            if goal.label is not None:
-                np.save(folder / f"label_{index}.npy", data.labels_for(output_specs(quantized))[goal.label])
+        write(folder, sent, data, few)
+        if settings.loss is not None:
+            write_labels(folder, goals, data.labels_for(output_specs(quantized)))
         progress("calibrating")
         starts = _starts(graph, exclude, few, how["observer"]) if calibrated else {}
         progress("starting TFMOT")
@@ -128,7 +124,7 @@ def train(
             progress=progress,
         ).result
         with np.load(folder / "trained.npz") as arrays:
-            trained = _with_weights(graph, sent, arrays)
+            trained = with_weights(graph, sent, arrays)
             scales = {
                 layer.name: arrays[f"{number}/scale"]
                 for number, layer in enumerate(sent.calls())
@@ -157,11 +153,7 @@ def _quantization(quantized: keras.Model, settings: Settings) -> Mapping[str, An
     Raises:
         InputError: in a way that cannot be done again after TFMOT's training, or the loss cannot be sent there.
     """
-    if callable(settings.loss):
-        raise InputError(
-            "loss is a function, which cannot be sent to the process of TFMOT; give 'labels' or None, or train with "
-            "engine='keras'."
-        )
+    check_loss(settings)
     how = quantization_of(lineage_of(quantized)) or {}
     for name, value in {
         "scheme": SCHEME,
@@ -189,36 +181,6 @@ def _prepared(graph: Graph, float_layers: Mapping[str, str]) -> tuple[Graph, fro
     return graph.with_nodes(replace(node, source=node.layer.name) for node in graph.nodes), exclude
 
 
-def _cut(graph: Graph, outputs: Sequence[Output]) -> Graph:
-    """Give a graph with these outputs, named as the model's are; what only the others need is gone."""
-    return cut_to(graph, outputs, [graph.output_names[output.position] for output in outputs])
-
-
-def _write(folder: Path, sent: Graph, data: Data, few: Data) -> None:
-    """Write what the process of TFMOT reads; see `slimedge.compress.qat.tfmot.worker.run`."""
-    description, arrays = described(sent)
-    (folder / "description.json").write_text(json.dumps(description))
-    np.savez(folder / "weights.npz", **arrays)
-    for name, examples in (("input", data), ("few", few)):
-        files: list[Any] = []
-        done = 0
-        for inputs, _ in examples.batches(BATCH):
-            for index, batch in enumerate(inputs[name] for name in sent.input_names):
-                if len(files) <= index:
-                    path, shape = folder / f"{name}_{index}.npy", (len(examples), *batch.shape[1:])
-                    files.append(np.lib.format.open_memmap(path, "w+", batch.dtype, shape))
-                files[index][done : done + len(batch)] = batch
-            done += len(batch)
-    for index, array in enumerate(_outputs(sent, few)):
-        np.save(folder / f"expected_{index}.npy", array)
-
-
-def _outputs(graph: Graph, data: Data) -> list[NDArray[Any]]:
-    watch = Watch(graph, graph.outputs)
-    pieces = [watch.run(batch) for batch, _ in data.batches(BATCH)]
-    return [np.concatenate(arrays) for arrays in zip(*pieces, strict=True)]
-
-
 def _starts(graph: Graph, exclude: frozenset[str], few: Data, observer: str) -> Ranges:
     """Give the calibrated ranges of the tensors that TFMOT may have a range of."""
     simplified, _, _ = simplify(graph)
@@ -227,21 +189,6 @@ def _starts(graph: Graph, exclude: frozenset[str], few: Data, observer: str) -> 
     # TFMOT's hold 0 from the start, too.
     ranges = {group: (min(low, 0.0), max(high, 0.0)) for group, (low, high) in ranges.items()}
     return by_tensor(ranges, groups_of(graph, simplified, placement))
-
-
-def _with_weights(graph: Graph, sent: Graph, arrays: Mapping[str, NDArray[Any]]) -> Graph:
-    """Give a graph with the weights that came back for the graph that was sent, layer by layer of one name."""
-    back: dict[str, tuple[tuple[str, NDArray[Any]], ...]] = {}
-    for number, layer in enumerate(sent.calls()):
-        back[layer.name] = tuple(
-            (name, arrays[f"{number}/{index}"]) for index, (name, _) in enumerate(layer.weights)
-        )
-    changed = {
-        layer: Layer(layer.type, layer.config, back[layer.name])
-        for layer in graph.calls()
-        if layer.name in back
-    }
-    return with_values(graph, {}, changed)
 
 
 def _quantized(
@@ -266,7 +213,7 @@ def _agreement(
 ) -> dict[str, float]:
     """Give the SQNR of each trained output against that of TFMOT's own quantized model, in dB."""
     positions = {output.position for output in outputs}
-    cut = _cut(made, [output for output in trained_outputs(made) if output.position in positions])
-    ours = _outputs(cut, few)
+    ours_only = cut(made, [output for output in trained_outputs(made) if output.position in positions])
+    ours = outputs_of(ours_only, few)
     levels = signal_to_noise([(theirs, ours)])
-    return dict(zip(cut.output_names, levels, strict=True))
+    return dict(zip(ours_only.output_names, levels, strict=True))

@@ -60,7 +60,13 @@ def prune(
     learning_rate: options.TuningRate = 1e-3,
     loss: options.TuningLoss = "distillation",
     engine: Annotated[
-        str, typer.Option("--engine", metavar="ENGINE", help="Who prunes and trains: keras.")
+        str,
+        typer.Option(
+            "--engine",
+            metavar="ENGINE",
+            help="Who prunes and trains: keras, or tfmot, Google's TensorFlow Model Optimization Toolkit, for the "
+            "models that it takes.",
+        ),
     ] = "keras",
     evaluation: options.Evaluation = None,
     seed: options.Seed = 0,

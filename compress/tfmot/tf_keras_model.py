@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from slimedge.compress.qat.tfmot.description import not_rebuilt
+from slimedge.compress.tfmot.description import not_rebuilt
 from slimedge.errors import InputError
 
 # Settings that have another name in Keras 2.

@@ -1,0 +1,1 @@
+"""Pruning by the TensorFlow Model Optimization Toolkit, in a process of its own."""
