@@ -50,3 +50,74 @@ def clustered(found):
         ["float", *map(heading, nets)],
         *rows,
     )
+
+
+def _interval(values, factor=1, digits=2, unit=""):
+    value, low, high = (factor * each for each in values)
+    sign = "+" if factor == 100 else ""
+    return f"{value:{sign}.{digits}f}{unit} ({low:{sign}.{digits}f} to {high:{sign}.{digits}f})"
+
+
+def channels(found):
+    runs, speed = found["runs"], found["speed"]
+    recipe = runs[0]["recipe"]
+    timed = {"onnx": "ONNX Runtime", "tflite": "LiteRT"}
+    columns = [f"{run['model']}, {run['criterion']}" for run in runs]
+    rows = [
+        ("MACs", *(f"{run['macs'][1]:,} of {run['macs'][0]:,}" for run in runs)),
+        ("parameters", *(f"{run['parameters'][1]:,} of {run['parameters'][0]:,}" for run in runs)),
+        ("accuracy, whole", *(percent(run["float_accuracy"]) for run in runs)),
+        ("accuracy, pruned", *(percent(run["accuracy"]) for run in runs)),
+        ("points above the whole net", *(_interval(run["difference"], 100) for run in runs)),
+        (
+            "points above random",
+            *(_interval(run["over_random"], 100) if run["over_random"] else NONE for run in runs),
+        ),
+        *(
+            (
+                f"speedup, float, {name}",
+                *(_interval(run["speedup"][kind], unit="×") if run["speedup"] else NONE for run in runs),
+            )
+            for kind, name in timed.items()
+        ),
+    ]
+    caption = (
+        f"channels removed to {recipe['macs']:.0%} of the MACs, {recipe['epochs']} epochs, {runs[0]['examples']:,} "
+        "test images ([channels.json](benchmarks/results/channels.json))"
+    )
+    quoted = table(caption, columns, *rows)
+    if speed is None:
+        return quoted
+    reached = speed["speedup"]
+    share = max(one["macs"] for one in speed["tries"] if one["speedup"]["value"] >= speed["wanted"])
+    lost = speed["accuracy_delta"]
+    return quoted + (
+        f"\n`--target {speed['target']} --speedup {speed['wanted']:g}` on {speed['model']}: "
+        f"{_interval((reached['value'], reached['low'], reached['high']), unit='×')} with {share:.0%} of its MACs, "
+        f"{_interval((lost['value'], lost['low'], lost['high']), 100)} points.\n"
+    )
+
+
+def channel_exactness(found):
+    rows, nets = found["rows"], found["nets"]
+
+    def summary(measured):
+        errors = [one["error"] for one in measured.values()]
+        changes = [one["change"] for one in measured.values()]
+        return len(measured), f"{max(errors):.0e}", f"{min(changes):.0e}"
+
+    kinds = {"models of the zoo": rows, "nets of keras.applications at their own size": nets}
+    given = {name: measured for name, measured in kinds.items() if measured}
+    files = sum(one["files"] for one in rows.values())
+    failed = sum(len(one["failures"]) for one in rows.values())
+    return table(
+        f"{found['ratio']:.0%} of the channels removed ([channel_exactness.json]"
+        "(benchmarks/results/channel_exactness.json))",
+        [
+            "models",
+            "largest difference from zeros there, of the output's range",
+            "smallest change from the whole",
+        ],
+        *((name, *map(str, summary(measured))) for name, measured in given.items()),
+        (f"files exported, float and quantized: {files}, failures: {failed}", NONE, NONE, NONE),
+    )

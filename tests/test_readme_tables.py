@@ -32,6 +32,8 @@ TABLES = {
         accuracy_tables.method_effect,
         accuracy_tables.activation_bits,
         accuracy_tables.bit_budget,
+        compression_tables.channels,
+        compression_tables.channel_exactness,
         compression_tables.clustered,
         cost_tables.train_demo,
         cost_tables.train_words,
