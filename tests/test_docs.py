@@ -21,7 +21,7 @@ from slimedge import artifact_file, comparison, integers, measurement, readers
 from slimedge.artifact import Artifact
 from slimedge.benchmarks.judging import GoalOutcome
 from slimedge.cli.app import command
-from slimedge.compress import quantization, rules
+from slimedge.compress import pruning, quantization, rules
 from slimedge.compress.methods import METHODS
 from slimedge.compress.observers import OBSERVERS
 from slimedge.export import verify
@@ -161,6 +161,7 @@ def test_the_reference_has_every_registered_name():
         *OBSERVERS,
         *METHODS,
         *quantization.SCHEMES,
+        *pruning.ENGINES,
         *BACKENDS,
         *integers.INTEGERS,
         *artifact_file.READERS,
