@@ -21,7 +21,7 @@ from slimedge import artifact_file, comparison, integers, measurement, readers
 from slimedge.artifact import Artifact
 from slimedge.benchmarks.judging import GoalOutcome
 from slimedge.cli.app import command
-from slimedge.compress import quantization, rules
+from slimedge.compress import pruning, quantization, rules
 from slimedge.compress.channels.criteria import CRITERIA
 from slimedge.compress.clusters import INITIALIZATIONS
 from slimedge.compress.low_rank.ways import WAYS
@@ -167,6 +167,7 @@ def test_the_reference_has_every_registered_name():
         *INITIALIZATIONS,
         *WAYS,
         *quantization.SCHEMES,
+        *pruning.ENGINES,
         *BACKENDS,
         *integers.INTEGERS,
         *artifact_file.READERS,
