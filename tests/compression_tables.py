@@ -15,7 +15,7 @@ def clustered(found):
     def heading(net):
         return "16 values" if net["sparsity"] is None else f"{net['sparsity']:.0%} zeros, 16 values"
 
-    rows = []
+    rows = [("images that it trained on", NONE, *(f"{net['training_examples']:,}" for net in nets))]
     for kind, name in kinds.items():
         rows += [
             (
