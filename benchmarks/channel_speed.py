@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
+import pathlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimedge.artifact import Step
 from slimedge.benchmarks.fastest import race
 from slimedge.comparison import Speedup
-from slimedge.compress.channels.choosing import Target
-from slimedge.compress.channels.removal import smaller
+from slimedge.compress.channels.removal import Path
 from slimedge.errors import InputError
 from slimedge.export.exporting import export_model
 from slimedge.files import scratch_folder
 from slimedge.lineage import lineage_of, with_lineage
-from slimedge.macs import count_graph
 from slimedge.progress import Progress, silent
 from slimedge.runtime.targets import formats_of, parse_target
 
@@ -101,8 +99,8 @@ class PruneForSpeed:
 
 
 def speedup_of(
-    before: Path | str,
-    after: Path | str,
+    before: pathlib.Path | str,
+    after: pathlib.Path | str,
     target: str,
     *,
     effort: str = "quick",
@@ -164,20 +162,16 @@ def macs_for(
         raise InputError(f"a speedup of {speedup:g} is not allowed; give a number above 1, as 2.0.")
     place = parse_target(target)
     kind = formats_of(place)[0]
-    progress("telling the worth of channels")
-    choosing = replace(asked, ratio=None, parameters=None, macs=1 / speedup).removal().choosing(model, data)
-    whole = count_graph(choosing.graph).total
-    if not whole:
-        raise InputError(
-            f"the MACs of model '{model.name}' are not known, so there is no size to search; give a ratio instead."
-        )
+    path = Path(
+        replace(asked, ratio=None, parameters=None, macs=1 / speedup).removal(), model, data, None, progress
+    )
     with scratch_folder() as folder:
         progress(f"exporting the whole model to {kind}")
         (baseline,) = export_model(model, to=kind, folder=folder, name="whole")
 
         def speed_at(share: float) -> Speedup:
             name = f"{100 * share:.2f}"
-            cut = smaller(choosing, Target("macs", share * whole))
+            cut = path.at(share)
             progress(f"exporting with {name} % of the MACs")
             (file,) = export_model(cut, to=kind, folder=folder, name=name)
             _, speedups = race(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from slimedge.artifact import Step
 from slimedge.canonical import canonical
 from slimedge.compress.bound_data import bound_to
-from slimedge.compress.channels.choosing import KINDS, MOST, RANKINGS, Target
+from slimedge.compress.channels.choosing import KINDS, RANKINGS, Target
 from slimedge.compress.channels.criteria import CRITERIA
-from slimedge.compress.channels.removal import Removal, before_and_after
+from slimedge.compress.channels.removal import Path, Removal, before_and_after
 from slimedge.compress.fitting.fine_tuning import fine_tuned
 from slimedge.compress.fitting.settings import FitSettings
 from slimedge.compress.norm_statistics import with_measured_norms
@@ -36,7 +36,7 @@ class PruneChannels:
     parameters: float | None = None
     criterion: str = "hessian"
     ranking: str = "global"
-    multiple: int = 1
+    multiple: int = 8
     layers: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     steps: int = 1
@@ -60,8 +60,6 @@ class PruneChannels:
         CRITERIA.check(self.criterion)
         _check(self.ranking, self.multiple, self.steps, self.epochs)
         target = target_of({"ratio": self.ratio, "macs": self.macs, "parameters": self.parameters})
-        if target.kind == "ratio":
-            target = Target("ratio", 1 - (1 - target.value) ** (1 / self.steps))
         names = (tuple(self.layers), tuple(self.exclude))
         return Removal(target, self.criterion, self.ranking, self.multiple, *names, self.seed)
 
@@ -75,7 +73,7 @@ def prune_channels(
     parameters: float | None = None,
     criterion: str = "hessian",
     ranking: str = "global",
-    multiple: int = 1,
+    multiple: int = 8,
     layers: Collection[str] = (),
     exclude: Collection[str] = (),
     steps: int = 1,
@@ -102,7 +100,8 @@ def prune_channels(
         criterion: a name in `slimedge.compress.channels.criteria.CRITERIA`: `hessian`, what the distance from the
             model's own outputs grows by, which needs no labels; `taylor`, on labels; `l1`, `l2`; `batchnorm`; `random`.
         ranking: `global`, over all layers; or `layer`, the same ratio in each.
-        multiple: of the channels that are left in each layer, as 8 where that is faster; 1 for any number.
+        multiple: of the channels that are left in each layer that has twice as many or more: runtimes compute 8 or 16
+            at once, and some are slower with other counts; 1 for any number.
         layers: patterns of the names of layers whose channels may go; all where there is none.
         exclude: patterns of those whose channels stay.
         steps: of removing, with an epoch of training between them; the last one is followed by `epochs`.
@@ -147,12 +146,11 @@ def prune_channels(
             f"model '{model.name}' is quantized; prune the float model, and quantize it afterwards."
         )
     bound = bound_to(model, data)
-    whole = from_model(model)
+    share = 1 - remove.target.value if remove.target.kind == "ratio" else remove.target.value
     left: keras.Model = model
     losses: tuple[float, ...] = ()
     for step in range(1, steps + 1):
-        progress(f"choosing channels, step {step} of {steps}")
-        left = remove(left, whole, bound, share=step / steps, most=1 - (1 - MOST) ** (1 / steps))
+        left = Path(remove, model, bound, left, progress).at(1 - (1 - share) * step / steps)
         tuned = settings if step == steps else replace(settings, epochs=1)
         if step == steps and epochs == 0:
             left = with_measured_norms(left, bound, seed=seed)
@@ -170,7 +168,7 @@ def prune_channels(
         "examples": len(bound),
         "data": bound.fingerprint,
         "epoch_losses": list(losses),
-        **before_and_after(whole, from_model(left)),
+        **before_and_after(from_model(model), from_model(left)),
     }
     return with_lineage(left, (*lineage_of(model), Step("prune_channels", told)))
 

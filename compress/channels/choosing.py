@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,10 @@ RANKINGS = ("layer", "global")
 KINDS = ("ratio", "macs", "parameters")
 # How finely a ratio is searched.
 STEPS = 1000
+# A worth that cannot be told is taken for this one.
+LARGEST = 1e30
+# Of the whole; sums of floats.
+TOLERANCE = 1e-9
 
 Counts = NDArray[np.int64]
 
@@ -50,8 +55,9 @@ class Choosing:
         scores: worth of each unit, shape (units made,).
         in_loss: whether the scores are a growth of the loss.
         ranking: `layer`, the same ratio in each group, or `global`, over all of them.
-        multiple: of the channels that are left in a layer.
-        most: of a group, the largest ratio that goes.
+        multiple: of the channels that are left in a layer, where it has twice as many or more.
+        least: units that stay, by the name of a layer that makes them; a tenth of those that there are where none is
+            told.
     """
 
     graph: Graph
@@ -61,7 +67,7 @@ class Choosing:
     in_loss: bool
     ranking: str
     multiple: int = 1
-    most: float = MOST
+    least: Mapping[str, int] = field(default_factory=dict)
 
     def for_target(self, target: Target) -> frozenset[int]:
         """Choose units.
@@ -70,62 +76,89 @@ class Choosing:
             InputError: the target cannot be reached; says what can.
         """
         orders = [group.units[np.argsort(self.scores[group.units], kind="stable")] for group in self.groups]
-        counts_at, last = self._way(orders, target.kind)
-        if target.kind == "ratio":
-            counts = counts_at(round(target.value * last / (self.most if self.ranking == "layer" else 1)))
-            return _taken(orders, self._rounded(counts))
+        options = [self._options(group) for group in self.groups]
+        if self.ranking == "layer":
+            counts_at, last = _same_ratio([len(order) for order in orders], options)
+        else:
+            counts_at, last = self._least_worth(orders, options, target.kind)
 
-        def left(step: int) -> int:
-            graph = without(self.graph, self.tracing, _taken(orders, self._rounded(counts_at(step))))
+        def left(step: int) -> float:
+            removed = _taken(orders, counts_at(step))
+            if target.kind == "ratio":
+                return 1 - len(removed) / sum(len(order) for order in orders)
+            graph = without(self.graph, self.tracing, removed)
             return (count_graph(graph).total or 0) if target.kind == "macs" else parameters_of(graph)
 
-        least = left(last)
-        if least > target.value:
-            whole = left(0)
+        wanted = 1 - target.value if target.kind == "ratio" else target.value
+        least, whole = left(last), left(0)
+        if least > wanted + TOLERANCE * whole:
+            if target.kind == "ratio":
+                raise InputError(
+                    f"at most {100 * (1 - least):.1f} % of the channels of model '{self.graph.name}' that can go do "
+                    f"so, and {100 * target.value:.1f} % was asked for; ask for less."
+                )
             raise InputError(
                 f"{target.kind} of model '{self.graph.name}' come to {100 * least / whole:.1f} % of what they are with "
-                f"{100 * self.most:.0f} % of all channels removed that can go, and {100 * target.value / whole:.1f} % "
-                "was asked for; ask for less, or leave fewer layers out."
+                f"all channels removed that can go, and {100 * wanted / whole:.1f} % was asked for; ask for less, or "
+                "leave fewer layers out."
             )
         low, high = 0, last
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if left(middle) <= target.value else (middle + 1, high)
-        return _taken(orders, self._rounded(counts_at(low)))
+            low, high = (low, middle) if left(middle) <= wanted + TOLERANCE * whole else (middle + 1, high)
+        return _taken(orders, counts_at(low))
 
-    def _way(self, orders: Sequence[Ids], kind: str) -> tuple[Callable[[int], Counts], int]:
-        """Give how many units of each group are gone after so many steps, and the last step."""
-        sizes = np.asarray([len(order) for order in orders])
-        limits = np.minimum(np.floor(self.most * sizes), sizes - 1).astype(np.int64)
-        if self.ranking == "layer":
+    def all_that_can_go(self) -> frozenset[int]:
+        """Choose as many units as can go."""
+        counts = np.asarray([self._options(group)[-1] for group in self.groups])
+        return _taken([group.units for group in self.groups], counts)
 
-            def at_ratio(step: int) -> Counts:
-                wanted = np.rint(self.most * step / STEPS * sizes).astype(np.int64)
-                return np.asarray(np.minimum(wanted, limits))
+    def _options(self, group: Group) -> Counts:
+        """Give how many units of a group can be gone, ascending from 0."""
+        size, step = len(group.units), group.step(self.multiple)
+        step = step if size >= 2 * step else 1
+        told = [self.least[name] for name in group.layers if name in self.least]
+        least = max([1, *(told or [math.ceil((1 - MOST) * size)])])
+        return np.asarray([0, *(size - left for left in range(size - 1, least - 1, -1) if left % step == 0)])
 
-            return at_ratio, STEPS
-        work = work_of(self.graph, self.tracing, kind) if self.in_loss else np.ones(len(self.scores))
+    def _least_worth(
+        self, orders: Sequence[Ids], options: Sequence[Counts], kind: str
+    ) -> tuple[Callable[[int], Counts], int]:
+        """Give how many units of each group are gone after so many steps, the least loss for the work first."""
+        scores = np.minimum(self.scores, LARGEST)
+        work = work_of(self.graph, self.tracing, kind) if self.in_loss else np.ones(len(scores))
         worth, group_of = [], []
-        for index, order in enumerate(orders):
-            # In the order of the scores within a group, whatever the work.
-            worth.append(np.maximum.accumulate(self.scores[order] / np.maximum(work[order], 1e-12)))
-            group_of.append(np.full(len(order), index))
+        for index, (order, counts) in enumerate(zip(orders, options, strict=True)):
+            lost, saved = (
+                np.diff(np.concatenate([[0.0], np.cumsum(each[order])])[counts]) for each in (scores, work)
+            )
+            # What stands before a step of a group comes before it.
+            worth.append(np.maximum.accumulate(lost / np.maximum(saved, 1e-12)))
+            group_of.append(np.full(len(counts) - 1, index))
         ranked = np.concatenate(group_of)[np.argsort(np.concatenate(worth), kind="stable")]
 
-        def at_place(step: int) -> Counts:
-            return np.asarray(np.minimum(np.bincount(ranked[:step], minlength=len(orders)), limits))
+        def counts_at(step: int) -> Counts:
+            steps = np.bincount(ranked[:step], minlength=len(orders))
+            return np.asarray([counts[done] for counts, done in zip(options, steps, strict=True)])
 
-        return at_place, len(ranked)
+        return counts_at, len(ranked)
 
-    def _rounded(self, counts: Counts) -> Counts:
-        """Take away so many that what is left is a multiple, or the whole group."""
-        found = []
-        for group, count in zip(self.groups, counts, strict=True):
-            size, step = len(group.units), group.step(self.multiple)
-            left = size - int(count)
-            options = [size, *range(step, size, step)]
-            found.append(size - min(options, key=lambda option: (abs(option - left), option)))
-        return np.asarray(found)
+
+def least_of(groups: Sequence[Group]) -> dict[str, int]:
+    """Give how many units of each group stay at the least, by the names of the layers that make it."""
+    return {name: math.ceil((1 - MOST) * len(group.units)) for group in groups for name in group.layers}
+
+
+def _same_ratio(sizes: Sequence[int], options: Sequence[Counts]) -> tuple[Callable[[int], Counts], int]:
+    """Give how many units of each group are gone after so many steps, of each the same ratio."""
+
+    def counts_at(step: int) -> Counts:
+        wanted = [step / STEPS * size for size in sizes]
+        return np.asarray(
+            [counts[np.argmin(np.abs(counts - each))] for counts, each in zip(options, wanted, strict=True)]
+        )
+
+    return counts_at, STEPS
 
 
 def _taken(orders: Sequence[Ids], counts: Counts) -> frozenset[int]:

@@ -1,4 +1,4 @@
-"""One round of removing channels: trace, score, choose, cut."""
+"""Channels taken from a model a few at a time, each time those that are worth the least by then."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slimedge.compress.channels.choosing import MOST, Choosing, Target
+import numpy as np
+
+from slimedge.compress.channels.choosing import Choosing, Target, least_of
 from slimedge.compress.channels.criteria import CRITERIA, Asked, Criterion
-from slimedge.compress.channels.groups import groups_of, parameters_of
+from slimedge.compress.channels.groups import Group, groups_of, parameters_of
 from slimedge.compress.channels.removing import without
 from slimedge.compress.channels.rules import RULES
 from slimedge.compress.channels.tracing import trace
+from slimedge.compress.norm_statistics import with_measured_norms
 from slimedge.compress.quantization import with_nested
 from slimedge.errors import InputError
 from slimedge.graph import Graph
@@ -19,12 +22,17 @@ from slimedge.graph_making import to_model
 from slimedge.graph_reading import from_model
 from slimedge.lineage import lineage_of, with_lineage
 from slimedge.macs import count_graph
+from slimedge.progress import Progress, silent
 
 if TYPE_CHECKING:
     import keras
 
     from slimedge.data import Data
 
+# Of the whole, what goes at a time where a criterion holds for few channels only.
+ROUND = 1 / 16
+# On which BatchNorm's statistics are measured in between.
+EXAMPLES = 1024
 # Settings that count what a layer makes.
 COUNTS = ("filters", "units", "output_dim", "num_heads")
 
@@ -41,63 +49,121 @@ class Removal:
     exclude: tuple[str, ...]
     seed: int
 
-    def choosing(self, model: keras.Model, data: Data, *, most: float = MOST) -> Choosing:
-        """Find out which channels of a model can go, and what each is worth.
+    @property
+    def in_rounds(self) -> bool:
+        """Whether what channels are worth is told again after each few of them.
 
-        Args:
-            model: float.
-            data: bound to it.
-            most: of a group, the largest ratio that goes.
-
-        Raises:
-            InputError: no channels can go, or the criterion cannot be told.
+        A growth of the loss is one near the model as it is; sizes of weights hardly change when others go. With the
+        same ratio in each layer, a round would have to remove fractions of channels.
         """
-        method: Criterion = CRITERIA[self.criterion]
-        graph = from_model(model)
-        tracing = trace(graph, RULES)
-        groups = groups_of(
-            graph, tracing, self.layers, self.exclude, lambda pattern: with_nested(model, [pattern])
+        return bool(CRITERIA[self.criterion].in_loss) and self.ranking == "global"
+
+    def groups(self, model: keras.Model, graph: Graph) -> list[Group]:
+        """Give the groups of a model that may lose channels; raises as `groups_of`."""
+        return groups_of(
+            graph,
+            trace(graph, RULES),
+            self.layers,
+            self.exclude,
+            lambda pattern: with_nested(model, [pattern]),
         )
-        scores = method.score(Asked(model, graph, tracing, data, self.seed))
-        return Choosing(graph, tracing, groups, scores, method.in_loss, self.ranking, self.multiple, most)
-
-    def __call__(
-        self, model: keras.Model, whole: Graph, data: Data, *, share: float, most: float
-    ) -> keras.Model:
-        """Give a smaller model, not trained.
-
-        Args:
-            model: what is left so far.
-            whole: the graph before the first round.
-            data: bound to the model.
-            share: of the way to the target that is gone after this round, in 0…1.
-            most: of a group, the largest ratio that goes in this round.
-
-        Raises:
-            InputError: no channels can go, or the target cannot be reached.
-        """
-        choosing = self.choosing(model, data, most=most)
-        return with_lineage(smaller(choosing, self._target(whole, share)), lineage_of(model))
-
-    def _target(self, whole: Graph, share: float) -> Target:
-        kind, value = self.target.kind, self.target.value
-        if kind == "ratio":
-            return self.target
-        count = size_of(whole, kind)
-        return Target(kind, count * (1 - (1 - value) * share))
 
 
-def smaller(choosing: Choosing, target: Target) -> keras.Model:
-    """Give a model without the channels that are worth the least, with no lineage.
+class Path:
+    """The models on the way from a whole one to what is left of it.
+
+    Rounds end at the same shares whatever is asked for, so that the models of all sizes lie on one path.
 
     Args:
-        choosing: from what.
-        target: how many; `macs` and `parameters` as counts.
+        removal: how channels are chosen.
+        whole: the model before anything was removed.
+        data: bound to it.
+        start: what is left so far; the whole one where it is None.
+        progress: told the share that is left.
 
     Raises:
-        InputError: the target cannot be reached.
+        InputError: no channels can go, or their MACs are not known.
     """
-    return to_model(without(choosing.graph, choosing.tracing, choosing.for_target(target)))
+
+    def __init__(
+        self,
+        removal: Removal,
+        whole: keras.Model,
+        data: Data,
+        start: keras.Model | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        graph = from_model(whole)
+        groups = removal.groups(whole, graph)
+        self._removal, self._data, self._progress = removal, data, progress
+        self._least = least_of(groups)
+        self._whole = self._size(graph, groups)
+        self._name = whole.name
+        self._smallest = self._size_without(graph, groups) / self._whole
+        first = whole if start is None else start
+        now = from_model(first)
+        self._models = {self._size(now, removal.groups(first, now)) / self._whole: first}
+
+    def at(self, share: float) -> keras.Model:
+        """Give the model with at most that share left, not trained, with the lineage of the one at the start.
+
+        Raises:
+            InputError: so little cannot be left.
+        """
+        if share < self._smallest:
+            kind = self._removal.target.kind
+            what = "channels that can go" if kind == "ratio" else kind
+            raise InputError(
+                f"{100 * self._smallest:.1f} % of the {what} of model '{self._name}' are left when all that can go "
+                f"are gone, and {100 * share:.1f} % was asked for; ask for less, or leave fewer layers out."
+            )
+        nearest = min((known for known in self._models if known >= share), default=max(self._models))
+        left = self._models[nearest]
+        for end in self._rounds(nearest, share):
+            self._progress(f"removing channels, {100 * end:.0f} % of {self._removal.target.kind} left")
+            left = self._smaller(left, end)
+            if end != share:
+                left = self._models[end] = with_measured_norms(
+                    left, self._data, examples=EXAMPLES, seed=self._removal.seed
+                )
+        return left
+
+    def _rounds(self, start: float, end: float) -> list[float]:
+        ends = [place * ROUND for place in range(int(1 / ROUND), 0, -1)] if self._removal.in_rounds else []
+        return [*(each for each in ends if end < each < start), end]
+
+    def _smaller(self, model: keras.Model, share: float) -> keras.Model:
+        graph = from_model(model)
+        removal, tracing = self._removal, trace(graph, RULES)
+        method: Criterion = CRITERIA[removal.criterion]
+        groups = removal.groups(model, graph)
+        wanted = share * self._whole
+        if removal.target.kind == "ratio":
+            wanted = 1 - wanted / self._size(graph, groups)
+            if wanted <= 0:
+                return model
+        scores = method.score(Asked(model, graph, tracing, self._data, removal.seed))
+        order = (method.in_loss, removal.ranking, removal.multiple)
+        choosing = Choosing(graph, tracing, groups, scores, *order, self._least)
+        gone = choosing.for_target(Target(removal.target.kind, wanted))
+        return with_lineage(to_model(without(graph, tracing, gone)), lineage_of(model))
+
+    def _size_without(self, graph: Graph, groups: list[Group]) -> int:
+        """The size of what is left when all that can go is gone."""
+        tracing = trace(graph, RULES)
+        scores = np.zeros(tracing.units.count)
+        choosing = Choosing(
+            graph, tracing, groups, scores, False, "layer", self._removal.multiple, self._least
+        )
+        gone = choosing.all_that_can_go()
+        if self._removal.target.kind == "ratio":
+            return self._size(graph, groups) - len(gone)
+        return size_of(without(graph, tracing, gone), self._removal.target.kind)
+
+    def _size(self, graph: Graph, groups: list[Group]) -> int:
+        if self._removal.target.kind == "ratio":
+            return sum(len(group.units) for group in groups)
+        return size_of(graph, self._removal.target.kind)
 
 
 def size_of(graph: Graph, kind: str) -> int:

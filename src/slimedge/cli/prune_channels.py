@@ -63,9 +63,11 @@ def prune_channels(
     multiple: Annotated[
         int,
         typer.Option(
-            "--multiple", metavar="N", help="Leave multiples of so many channels in a layer, as 8 or 16."
+            "--multiple",
+            metavar="N",
+            help="Leave multiples of so many channels in a layer with twice as many or more; 1 for any number.",
         ),
-    ] = 1,
+    ] = 8,
     layers: Annotated[
         list[str] | None,
         typer.Option(
