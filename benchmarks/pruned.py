@@ -46,11 +46,12 @@ MODEL = "resnet8"
 LARGEST_DROP = {"unstructured 0.8": 0.010, "unstructured 0.5": 0.003, "2:4 0.5": 0.005}
 LEAST_ZEROS = {"unstructured 0.8": 0.799}
 LARGEST_GZIP_SHARE = {"unstructured 0.8": 0.45}
-# One epoch makes up for little sparsity; more zeros take longer.
+# The rate is the one that `qat_recipe` found. On the held-out images, at 80 % zeros before any training and with
+# BatchNorm's statistics measured again, 83.6 % are right where the smallest of all layers went, else 24.6 %.
 RATE = {"learning_rate": 2e-3, "loss": "labels"}
 RECIPES: dict[str, dict[str, Any]] = {
-    "unstructured 0.8": {"epochs": 2, **RATE},
-    "unstructured 0.5": {"epochs": 1, **RATE},
+    "unstructured 0.8": {"epochs": 2, "ranking": "global", **RATE},
+    "unstructured 0.5": {"epochs": 1, "ranking": "global", **RATE},
     "2:4 0.5": {"epochs": 1, **RATE},
 }
 SEEDS = (0,)
