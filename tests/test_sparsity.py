@@ -251,7 +251,7 @@ def test_layers_are_chosen_by_patterns_of_any_name_on_the_way():
         names(["convs"])
     with pytest.raises(InputError, match="exclude: the pattern 'norm' fits no layer"):
         names(exclude=["norm"])
-    with pytest.raises(InputError, match="layers and exclude leave no layer of model 'm' to prune"):
+    with pytest.raises(InputError, match="layers and exclude leave no layer of model 'm' to be pruned"):
         names(["conv"], ["conv"])
     inputs = keras.Input((3,))
     bare = keras.Model(inputs, layers.ReLU()(inputs), name="bare")
