@@ -88,13 +88,13 @@ def kinds(content):
 
 EXPECTED = {
     ("single", False): {"CONV_2D": "densified", "FULLY_CONNECTED": "densified"},
-    ("single", True): {"CONV_2D": "densified", "FULLY_CONNECTED": "dense"},
+    ("single", True): {"CONV_2D": "dense", "FULLY_CONNECTED": "dense"},
     ("2:4", False): {"CONV_2D": "densified", "FULLY_CONNECTED": "densified"},
     ("2:4", True): {"CONV_2D": "dense", "FULLY_CONNECTED": "dense"},
     ("blocks of 4", False): {"CONV_2D": "densified", "FULLY_CONNECTED": "sparse"},
-    ("blocks of 4", True): {"CONV_2D": "densified", "FULLY_CONNECTED": "dense"},
+    ("blocks of 4", True): {"CONV_2D": "dense", "FULLY_CONNECTED": "dense"},
     ("blocks of 16", False): {"CONV_2D": "densified", "FULLY_CONNECTED": "sparse"},
-    ("blocks of 16", True): {"CONV_2D": "densified", "FULLY_CONNECTED": "dense"},
+    ("blocks of 16", True): {"CONV_2D": "dense", "FULLY_CONNECTED": "dense"},
     ("none", False): {"CONV_2D": "dense", "FULLY_CONNECTED": "dense"},
 }
 
