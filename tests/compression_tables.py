@@ -92,7 +92,7 @@ def channels(found):
     share = max(one["macs"] for one in speed["tries"] if one["speedup"]["value"] >= speed["wanted"])
     lost = speed["accuracy_delta"]
     return quoted + (
-        f"\n`--target {speed['target']} --speedup {speed['wanted']:g}` on {speed['model']}: "
+        f"\n\n`--target {speed['target']} --speedup {speed['wanted']:g}` on {speed['model']}: "
         f"{_interval((reached['value'], reached['low'], reached['high']), unit='×')} with {share:.0%} of its MACs, "
         f"{_interval((lost['value'], lost['low'], lost['high']), 100)} points.\n"
     )
