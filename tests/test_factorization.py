@@ -1,4 +1,4 @@
-"""Models split by low rank: the same function at full rank, fewer products below, and files of every format."""
+"""Models split by low rank: how far, by what the data show, and files of every format."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 from graph_checks import shaken
 from keras import layers
+from low_rank_nets import (
+    assert_equal,
+    full,
+    one_layer,
+)
 from small_models import MODELS, examples
 
-from slimedge.canonical import canonical
-from slimedge.cli.running import run
 from slimedge.compress.factorization import Factorize, factorize
-from slimedge.compress.low_rank.matrices import plain_product
 from slimedge.compress.low_rank.options import Option, allowed_ranks
 from slimedge.compress.low_rank.ranks import by_energy, by_loss
 from slimedge.compress.low_rank.splitting import split
-from slimedge.compress.low_rank.subjects import options_of, subjects_of
+from slimedge.compress.low_rank.subjects import subjects_of
 from slimedge.compress.low_rank.ways import WAYS
 from slimedge.compress.norm_statistics import with_measured_norms
 from slimedge.compress.quantization import quantize
@@ -31,178 +33,6 @@ from slimedge.integers import integers_for, isa_here
 from slimedge.keras_file import input_specs, load_model, save_model
 from slimedge.lineage import lineage_of
 from slimedge.macs import count
-
-PICTURE, SIGNAL, ROW = (11, 9, 5), (13, 5), (6, 5)
-
-
-def one_layer(layer, shape):
-    inputs = keras.Input(shape, name="given")
-    return shaken(keras.Model(inputs, layer(inputs)))
-
-
-def conv1d(**settings):
-    return lambda: one_layer(layers.Conv1D(7, 3, name="split", **settings), SIGNAL)
-
-
-def conv2d(kernel=3, **settings):
-    return lambda: one_layer(layers.Conv2D(7, kernel, name="split", **settings), PICTURE)
-
-
-def einsum(equation, shape, output_shape, **settings):
-    return lambda: one_layer(layers.EinsumDense(equation, output_shape, name="split", **settings), shape)
-
-
-SINGLE = {
-    "dense": lambda: one_layer(layers.Dense(7, activation="relu", name="split"), (6,)),
-    "dense of rows": lambda: one_layer(layers.Dense(7, use_bias=False, name="split"), ROW),
-    "einsum": einsum("abc,cd->abd", ROW, (None, 7), bias_axes="d", activation="tanh"),
-    "einsum, heads": einsum("abc,cde->abde", ROW, (None, 3, 4), bias_axes="de"),
-    "einsum, heads joined": einsum("abcd,cde->abe", (6, 3, 4), (None, 7)),
-    "einsum, moved": einsum("abc,dc->adb", ROW, (7, None)),
-    "einsum, open": einsum("...c,cd->...d", (4, *ROW), 7, bias_axes="d"),
-    "conv1d": conv1d(activation="relu"),
-    "conv1d, same": conv1d(padding="same", strides=2),
-    "conv1d, causal": conv1d(padding="causal", dilation_rate=2, use_bias=False),
-    "conv1d, one": lambda: one_layer(layers.Conv1D(7, 1, strides=2, name="split"), SIGNAL),
-    "conv2d": conv2d(activation="sigmoid"),
-    "conv2d, no bias": conv2d(use_bias=False),
-    "conv2d, same": conv2d(padding="same"),
-    "conv2d, same, strides": conv2d(padding="same", strides=2),
-    "conv2d, same, strides of 4": conv2d(kernel=(3, 4), padding="same", strides=(3, 2)),
-    "conv2d, valid, strides": conv2d(kernel=(5, 2), strides=(1, 3), activation="relu6"),
-    "conv2d, dilated": conv2d(padding="same", dilation_rate=(2, 3)),
-    "conv2d, one": conv2d(kernel=1, strides=2, activation="swish"),
-    "conv2d, one, same": conv2d(kernel=1, strides=(2, 3), padding="same"),
-    "conv2d, row": conv2d(kernel=(1, 3), padding="same"),
-    "conv2d, weights inside": conv2d(activation=layers.PReLU(shared_axes=[1, 2], alpha_initializer="normal")),
-    "conv3d": lambda: one_layer(layers.Conv3D(7, 2, strides=(1, 2, 1), name="split"), (4, 5, 6, 3)),
-}
-
-
-def split_with(network, way, choose):
-    """A model with each layer that a way can split split so; `choose` picks a row of its table of ranks."""
-    graph = from_model(network)
-    subjects = subjects_of(graph)
-    tables = {name: WAYS[way].table(subject, 1) for name, subject in subjects.items()}
-    chosen = {name: table.option(choose(table)) for name, table in tables.items() if table is not None}
-    return to_model(split(graph, subjects, chosen)), chosen
-
-
-def full(table):
-    return int(np.argmax(table.ranks.sum(axis=1)))
-
-
-def almost_full(table):
-    """Of `tucker2`, one below full with all that the ranks leave out being nothing: the middle layer stays."""
-    return int(np.flatnonzero((table.ranks < table.ranks.max(axis=0)).all(axis=1))[-1])
-
-
-def assert_equal(network, other):
-    inputs = examples(network, count=3)
-    before, after = keras_outputs(network, inputs), keras_outputs(other, inputs)
-    assert list(before) == list(after)
-    for name, expected in before.items():
-        np.testing.assert_allclose(after[name], expected, atol=1e-5 * max(1.0, np.ptp(expected)))
-
-
-CASES = [
-    (kind, way)
-    for kind in SINGLE
-    for way in WAYS
-    if (way == "svd") == (kind.startswith(("dense", "einsum")) or ", one" in kind)
-    and (way != "spatial_svd" or (kind.startswith("conv2d") and "row" not in kind))
-]
-
-
-@pytest.mark.parametrize(("kind", "way"), CASES)
-def test_a_layer_of_full_rank_computes_the_same(kind, way):
-    network = SINGLE[kind]()
-    made, chosen = split_with(network, way, full)
-
-    assert list(chosen) == ["split"]
-    assert made.layers[-1].name == "split"
-    assert len(made.layers) == (2 if way == "tucker2" else 3)
-    assert count(made).total == chosen["split"].macs
-    assert_equal(network, made)
-
-
-@pytest.mark.parametrize("kind", [kind for kind, way in CASES if way == "tucker2"])
-def test_a_convolution_of_low_rank_is_the_same_between_two_matrices(kind):
-    network = SINGLE[kind]()
-    layer = network.get_layer("split")
-    kernel = layer.kernel.numpy()
-    generator = np.random.default_rng(3)
-    first, last = (generator.normal(size=(size, size - 1)) for size in kernel.shape[-2:])
-    core = kernel[..., :-1, :-1]
-    layer.kernel.assign(np.einsum("ia,...ab,ob->...io", first, core, last) / 4)
-
-    made, _ = split_with(network, "tucker2", almost_full)
-
-    assert [each.name for each in made.layers[1:]] == ["split_reduce", "split_core", "split"]
-    assert_equal(network, made)
-
-
-@pytest.mark.parametrize(("kind", "way"), CASES)
-def test_macs_and_parameters_are_those_that_were_foretold(kind, way):
-    network = SINGLE[kind]()
-    made, chosen = split_with(network, way, almost_full)
-    assert count(made).total == chosen["split"].macs
-    kernels = [layer.kernel for layer in made.layers[1:]]
-    assert sum(int(np.prod(kernel.shape)) for kernel in kernels) == chosen["split"].parameters
-
-
-@pytest.mark.parametrize("name", ["shared_tower", "nested_twice", "sequence", "unet", "fused_activations"])
-def test_a_model_of_full_ranks_computes_the_same(name):
-    network = MODELS[name]()
-    for way in WAYS:
-        made, chosen = split_with(network, way, full)
-        if way != "spatial_svd" or name != "sequence":
-            assert chosen
-        assert_equal(network, made)
-
-
-def test_a_shared_layer_is_split_once():
-    dense = layers.Dense(8, activation="relu", name="both")
-    one, other = keras.Input((8,), name="one"), keras.Input((5, 8), name="other")
-    network = keras.Model([one, other], [dense(one), dense(dense(other))])
-    made = factorize(network, energy=0.5)
-
-    assert [layer.name for layer in made.layers if isinstance(layer, layers.Dense)] == ["both_reduce", "both"]
-    step = lineage_of(made)[-1].settings
-    assert step["macs_before"] == count(network).total == 11 * 64
-    rank = step["layers"]["both"]["ranks"][0]
-    assert step["macs_after"] == count(made).total == 11 * 16 * rank
-
-
-def test_channels_first_stays_so_and_computes_the_same_with_channels_last():
-    network = one_layer(
-        layers.Conv2D(7, 3, strides=2, padding="same", data_format="channels_first", name="split"), (5, 11, 9)
-    )
-    for way in ("tucker2", "spatial_svd"):
-        made, _ = split_with(network, way, almost_full if way == "tucker2" else full)
-        assert {layer.data_format for layer in made.layers[1:]} == {"channels_first"}
-        if way == "spatial_svd":
-            assert_equal(canonical(network), canonical(made))
-    chosen = split_with(network, "spatial_svd", lambda _: 3)
-    assert count(chosen[0]).total == next(iter(chosen[1].values())).macs
-
-
-def test_policy_and_whether_it_trains_are_kept():
-    layer = layers.Dense(
-        16, dtype="mixed_float16", kernel_regularizer="l2", kernel_constraint="max_norm", name="a"
-    )
-    layer.trainable = False
-    inputs = keras.Input((16,))
-    network = keras.Model(inputs, layers.Dense(3, name="end")(layer(inputs)))
-    made = factorize(network, energy=0.6, layers=["a"])
-
-    assert [each.name for each in made.layers] == [network.layers[0].name, "a_reduce", "a", "end"]
-    for each in made.layers[1:3]:
-        assert each.dtype_policy.name == "mixed_float16"
-        assert not each.trainable
-        assert each.kernel_regularizer is not None
-        assert each.kernel_constraint is None
-    assert made.layers[3].trainable
 
 
 def test_energy_gives_the_smallest_rank_that_keeps_it():
@@ -407,42 +237,6 @@ def test_training_brings_the_outputs_closer():
     assert step["macs_after"] == count(trained).total
 
 
-def test_the_command_splits_scores_and_writes(tmp_path, capsys):
-    network = MODELS["dense_chain"]()
-    save_model(network, tmp_path / "float.keras")
-    rows = examples(network, count=60)["row"]
-    np.savez(tmp_path / "data.npz", row=rows, y=np.asarray(network(rows)))
-    arguments = ["factorize", str(tmp_path / "float.keras"), "--data", str(tmp_path / "data.npz")]
-
-    assert (
-        run(
-            [
-                *arguments,
-                "-o",
-                str(tmp_path / "out.keras"),
-                "--macs",
-                "0.6",
-                "--layers",
-                "dense*",
-                "--epochs",
-                "1",
-            ]
-        )
-        == 0
-    )
-    told = capsys.readouterr().out
-    settings = lineage_of(load_model(tmp_path / "out.keras"))[-1].settings
-    assert settings["macs_after"] <= 0.6 * settings["macs_before"] == 0.6 * count(network).total
-    assert (
-        f"split {len(settings['layers'])} of {len(settings['layers']) + len(settings['left'])} layers" in told
-    )
-    assert f"MACs {settings['macs_before']} before, {settings['macs_after']} after" in told
-
-    assert run([*arguments, "-o", str(tmp_path / "more.keras"), "--energy", "0.9", "--macs", "0.6"]) == 2
-    assert "exactly one says how far" in capsys.readouterr().err
-    assert not (tmp_path / "more.keras").exists()
-
-
 def test_the_name_of_a_nested_model_stands_for_its_layers():
     inner = keras.Sequential([keras.Input((16,)), layers.Dense(16, name="deep")], name="inner")
     inputs = keras.Input((16,))
@@ -450,23 +244,6 @@ def test_the_name_of_a_nested_model_stands_for_its_layers():
     assert list(lineage_of(factorize(network, energy=0.5, layers=["inner"]))[-1].settings["layers"]) == [
         "deep"
     ]
-
-
-@pytest.mark.parametrize(
-    ("equation", "plain"),
-    [
-        ("ab,bc->ac", True),
-        ("...ab,cb->...ac", True),
-        ("abc,cde->adbe", True),
-        ("abc,abd->acd", False),
-        ("ab,b->ab", False),
-        ("ab,cb->ca", False),
-        ("ab...,bc->ac...", False),
-        ("abc,cd->ad", False),
-    ],
-)
-def test_which_equations_are_plain_products(equation, plain):
-    assert (plain_product(equation) is not None) == plain
 
 
 def two_layers():
@@ -529,11 +306,3 @@ def test_products_that_cannot_be_counted_have_no_budget():
     step = lineage_of(factorize(network, parameters=0.5))[-1].settings
     assert step["parameters_after"] <= 0.5 * step["parameters_before"]
     assert step["macs_after"] is None
-
-
-def test_options_are_those_that_nothing_beats():
-    network = one_layer(layers.Conv2D(8, 3, padding="same", name="split"), (6, 6, 8))
-    options = options_of(subjects_of(from_model(network))["split"], WAYS)
-    assert [one.macs for one in options] == sorted({one.macs for one in options})
-    assert [one.kept for one in options] == sorted({one.kept for one in options})
-    assert options[-1] == Option("", (), count(network).total, 576, 1.0)

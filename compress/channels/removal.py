@@ -13,7 +13,7 @@ from slimedge.compress.channels.criteria import CRITERIA, Asked, Criterion
 from slimedge.compress.channels.groups import Group, groups_of, parameters_of
 from slimedge.compress.channels.removing import without
 from slimedge.compress.channels.rules import RULES
-from slimedge.compress.channels.tracing import trace
+from slimedge.compress.channels.tracing import Tracing, trace
 from slimedge.compress.norm_statistics import with_measured_norms
 from slimedge.compress.quantization import with_nested
 from slimedge.errors import InputError
@@ -58,14 +58,10 @@ class Removal:
         """
         return bool(CRITERIA[self.criterion].in_loss) and self.ranking == "global"
 
-    def groups(self, model: keras.Model, graph: Graph) -> list[Group]:
+    def groups(self, model: keras.Model, graph: Graph, tracing: Tracing) -> list[Group]:
         """Give the groups of a model that may lose channels; raises as `groups_of`."""
         return groups_of(
-            graph,
-            trace(graph, RULES),
-            self.layers,
-            self.exclude,
-            lambda pattern: with_nested(model, [pattern]),
+            graph, tracing, self.layers, self.exclude, lambda pattern: with_nested(model, [pattern])
         )
 
 
@@ -94,15 +90,18 @@ class Path:
         progress: Progress = silent,
     ) -> None:
         graph = from_model(whole)
-        groups = removal.groups(whole, graph)
+        tracing = trace(graph, RULES)
+        groups = removal.groups(whole, graph, tracing)
         self._removal, self._data, self._progress = removal, data, progress
         self._least = least_of(groups)
         self._whole = self._size(graph, groups)
         self._name = whole.name
-        self._smallest = self._size_without(graph, groups) / self._whole
-        first = whole if start is None else start
-        now = from_model(first)
-        self._models = {self._size(now, removal.groups(first, now)) / self._whole: first}
+        self._smallest = self._size_without(graph, tracing, groups) / self._whole
+        share = 1.0
+        if start is not None:
+            now = from_model(start)
+            share = self._size(now, removal.groups(start, now, trace(now, RULES))) / self._whole
+        self._models = {share: whole if start is None else start}
 
     def at(self, share: float) -> keras.Model:
         """Give the model with at most that share left, not trained, with the lineage of the one at the start.
@@ -136,7 +135,7 @@ class Path:
         graph = from_model(model)
         removal, tracing = self._removal, trace(graph, RULES)
         method: Criterion = CRITERIA[removal.criterion]
-        groups = removal.groups(model, graph)
+        groups = removal.groups(model, graph, tracing)
         wanted = share * self._whole
         if removal.target.kind == "ratio":
             wanted = 1 - wanted / self._size(graph, groups)
@@ -148,9 +147,8 @@ class Path:
         gone = choosing.for_target(Target(removal.target.kind, wanted))
         return with_lineage(to_model(without(graph, tracing, gone)), lineage_of(model))
 
-    def _size_without(self, graph: Graph, groups: list[Group]) -> int:
+    def _size_without(self, graph: Graph, tracing: Tracing, groups: list[Group]) -> int:
         """The size of what is left when all that can go is gone."""
-        tracing = trace(graph, RULES)
         scores = np.zeros(tracing.units.count)
         choosing = Choosing(
             graph, tracing, groups, scores, False, "layer", self._removal.multiple, self._least

@@ -75,12 +75,7 @@ def _changed(tracing: Tracing, change: Callable[[NDArray[Any], Use], NDArray[Any
         own = arrays.setdefault(use.layer, [array for _, array in use.layer.weights])
         own[use.weight] = change(own[use.weight], use)
     # By place and not by name: some layers have two weights of one name.
-    return {layer: _with(layer, found) for layer, found in arrays.items()}
-
-
-def _with(layer: Layer, arrays: list[NDArray[Any]]) -> Layer:
-    named = tuple((name, array) for (name, _), array in zip(layer.weights, arrays, strict=True))
-    return Layer(layer.type, layer.config, named, layer.moments)
+    return {layer: layer.with_arrays(found) for layer, found in arrays.items()}
 
 
 def _shape(value: Value, ids: Ids, kept: Kept) -> tuple[int | None, ...]:

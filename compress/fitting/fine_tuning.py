@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,13 +108,4 @@ def _learned(whole: Graph, trained: Graph, network: keras.Model) -> Mapping[Laye
         for layer, name in layer_names(trained).items()
         if layer.weights
     }
-    return {
-        layer: replace(
-            layer,
-            weights=tuple(
-                (name, array) for (name, _), array in zip(layer.weights, learned[layer.name], strict=True)
-            ),
-        )
-        for layer in whole.calls()
-        if layer.name in learned
-    }
+    return {layer: layer.with_arrays(learned[layer.name]) for layer in whole.calls() if layer.name in learned}

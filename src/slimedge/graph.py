@@ -67,6 +67,11 @@ class Layer:
         """Give a copy that is known to give `gain · x + offset` in the place of x, per channel."""
         return self if self.moments is None else replace(self, moments=self.moments.affine(gain, offset))
 
+    def with_arrays(self, arrays: Iterable[NDArray[Any]]) -> Layer:
+        """Give a copy with other weights, in their order: the two halves of a Bidirectional have the same names."""
+        named = zip(self.weights, arrays, strict=True)
+        return replace(self, weights=tuple((name, array) for (name, _), array in named))
+
     def changed(self, *, weights: Mapping[str, NDArray[Any]] | None = None, **config: Any) -> Layer:
         """Give a copy with other settings, and with all weights replaced where they are given."""
         kept = self.weights if weights is None else tuple(weights.items())
