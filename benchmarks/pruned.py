@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slimedge.benchmarks.accuracy import score
 from slimedge.benchmarks.bundled import (
     CALIBRATION,
     RESULTS,
     conclude,
     first_output,
-    require_full_set,
+    paired,
+    seen_and_test,
     show,
     write_result,
 )
-from slimedge.benchmarks.demo import DEBIAN_FOLDER, FOLDER
+from slimedge.benchmarks.demo import FOLDER
+from slimedge.benchmarks.qat_recipe import held_out_set
 from slimedge.benchmarks.size import gzip_bytes
-from slimedge.benchmarks.training import HELD_OUT
 from slimedge.data import Data
 
 if TYPE_CHECKING:
@@ -92,16 +92,6 @@ class Run:
     train_s: float
 
 
-def seen_and_others() -> tuple[Data, Data]:
-    """Give the images that the net was trained on as the part train, with the test images, or the held-out ones."""
-    require_full_set()
-    parts = {part: Data.load(DEBIAN_FOLDER, part=part, scale="1/255").arrays() for part in ("train", "test")}
-    (images,), classes = parts["train"][0].values(), np.asarray(parts["train"][1])
-    (tests,), truth = parts["test"][0].values(), np.asarray(parts["test"][1])
-    seen = images[:-HELD_OUT], classes[:-HELD_OUT]
-    return Data.load((seen, (tests, truth))), Data.load((seen, (images[-HELD_OUT:], classes[-HELD_OUT:])))
-
-
 def measure(kind: str, data: Data, held_out: Data, seed: int, folder: Path) -> Run:
     """Prune the net, quantize what that gives, and score both on the test images.
 
@@ -133,12 +123,12 @@ def measure(kind: str, data: Data, held_out: Data, seed: int, folder: Path) -> R
         return {str(one.format): one for one in export_model(kept.path, folder=folder)}
 
     dense, sparse = files(model, "dense"), files(pruned, "sparse")
-    kept = [
+    before, after = (
         save_model(network, folder / f"{name}.keras")
         for name, network in (("float", model), ("pruned", pruned))
-    ]
+    )
     labels = np.asarray(parts.evaluation.labels)
-    exact, accuracy, delta = _paired(kept, parts.evaluation)
+    exact, accuracy, delta = paired(before, after, parts.evaluation)
     right = {
         kind: first_output(one, parts.evaluation).argmax(axis=1) == labels for kind, one in sparse.items()
     }
@@ -151,7 +141,7 @@ def measure(kind: str, data: Data, held_out: Data, seed: int, folder: Path) -> R
         float_accuracy=exact,
         pruned_accuracy=accuracy,
         difference=delta,
-        held_out_difference=_paired(kept, others)[2],
+        held_out_difference=paired(before, after, others)[2],
         layer_sparsity=dict(lineage_of(pruned)[-1].settings["layer_sparsity"]),
         int8_accuracy={kind: float(found.mean()) for kind, found in right.items()},
         int8_zeros={kind: _zeros(one) for kind, one in sparse.items()},
@@ -160,17 +150,6 @@ def measure(kind: str, data: Data, held_out: Data, seed: int, folder: Path) -> R
         },
         train_s=train_s,
     )
-
-
-def _paired(kept: Sequence[Artifact], data: Data) -> tuple[float, float, tuple[float, float, float]]:
-    """Give the accuracy of two files, and the difference with its interval."""
-    exact, changed = (first_output(one, data) for one in kept)
-    labels = np.asarray(data.labels)
-    before, after = score(exact, None, labels), score(changed, exact, labels)
-    if before.accuracy is None or after.accuracy is None or after.accuracy_delta is None:
-        raise ValueError(f"{MODEL} gives no classes")
-    delta = after.accuracy_delta
-    return before.accuracy.value, after.accuracy.value, (delta.value, delta.low, delta.high)
 
 
 def _zeros(artifact: Artifact) -> float:
@@ -221,7 +200,7 @@ def main() -> int:
     runs: list[Run] = []
     if given.update and path.exists():
         runs = [Run(**run) for run in json.loads(path.read_text())["runs"]]
-    data, held_out = seen_and_others()
+    data, held_out = seen_and_test(), held_out_set()
     for kind, seed in itertools.product(given.kinds, given.seeds):
         with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
             run = measure(kind, data, held_out, seed, Path(folder))
