@@ -14,7 +14,7 @@ from keras import layers
 from slimedge.compress.channel_pruning import PruneChannels, prune_channels
 from slimedge.compress.channels.choosing import Choosing, Target
 from slimedge.compress.channels.criteria import CRITERIA, Asked
-from slimedge.compress.channels.groups import groups_of
+from slimedge.compress.channels.groups import MACS_A_NUMBER, groups_of, parameters_of, work_of
 from slimedge.compress.channels.removing import without
 from slimedge.compress.channels.rules import RULES
 from slimedge.compress.channels.tracing import trace
@@ -174,12 +174,59 @@ def test_a_loss_is_weighed_against_the_work_that_a_channel_makes():
     groups = groups_of(graph, tracing)
     even = np.ones(tracing.units.count)
     removed = Choosing(graph, tracing, groups, even, in_loss=True, ranking="global").for_target(
-        Target("macs", 0.9 * count_graph(graph).total)
+        Target("parameters", 0.9 * parameters_of(graph))
     )
     # One inside the block is in two convolutions with 6 others each; one of the sum in two with 4, and in one with 3.
     inside = next(group for group in groups if group.layers == ("inner",))
     assert removed
     assert removed <= {int(unit) for unit in inside.units}
+
+
+def test_numbers_that_are_moved_count_as_work_beside_the_multiplications():
+    x = inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 1, name="wide")(x)
+    x = layers.DepthwiseConv2D(3, padding="same")(x)
+    network = keras.Model(inputs, layers.Conv2D(5, 1)(x))
+    graph = from_model(network)
+    tracing = trace(graph, RULES)
+    (group,) = groups_of(graph, tracing)
+    multiplied = 8 * 8 * (3 + 9 + 5)
+    moved = 8 * 8 * (1 + 2 + 1)  # made once, taken and made by the depthwise convolution, taken by the last
+    np.testing.assert_allclose(
+        work_of(graph, tracing, "macs")[group.units], multiplied + MACS_A_NUMBER * moved
+    )
+
+
+def test_channels_whose_going_was_not_needed_stay():
+    network = classifier()
+    graph = from_model(network)
+    tracing = trace(graph, RULES)
+    groups = groups_of(graph, tracing)
+    wide, deep = (next(group for group in groups if name in group.layers) for name in ("wide", "deep"))
+    scores = np.zeros(tracing.units.count)
+    scores[deep.units], scores[wide.units] = 1, 2
+    # The deep ones, worth less, go first; then half of the wide ones, which would have done alone.
+    removed = Choosing(
+        graph, tracing, [wide, deep], scores, in_loss=False, ranking="global", multiple=4
+    ).for_target(Target("macs", 0.51 * count_graph(graph).total))
+    assert len(removed) == 8
+    assert removed <= {int(unit) for unit in wide.units}
+
+
+@pytest.mark.parametrize(("multiple", "left"), [(8, 8), (16, 8), (32, 8), (4, 4)])
+def test_a_layer_too_small_for_a_multiple_keeps_the_half_of_it_that_fits(multiple, left):
+    network = classifier()
+    small = prune_channels(
+        network,
+        pictures(),
+        ratio=0.49 if left == 8 else 0.7,
+        ranking="layer",
+        multiple=multiple,
+        layers=["wide"],
+        criterion="l2",
+        epochs=0,
+    )
+    assert small.get_layer("wide").filters == left
 
 
 def test_pruning_gives_a_trained_smaller_model_with_its_lineage():

@@ -27,6 +27,8 @@ STEPS = 1000
 LARGEST = 1e30
 # Of the whole; sums of floats.
 TOLERANCE = 1e-9
+# Steps of a ranking, the last ones taken, that are looked at once more where more went than was asked for.
+LOOKED_AT = 16
 
 Counts = NDArray[np.int64]
 
@@ -77,20 +79,23 @@ class Choosing:
         """
         orders = [group.units[np.argsort(self.scores[group.units], kind="stable")] for group in self.groups]
         options = [self._options(group) for group in self.groups]
+        ranked: list[int] = []
         if self.ranking == "layer":
             counts_at, last = _same_ratio([len(order) for order in orders], options)
         else:
-            counts_at, last = self._least_worth(orders, options, target.kind)
+            ranked = self._least_worth(orders, options, target.kind)
+            counts_at, last = (lambda step: _counted(options, ranked[:step])), len(ranked)
 
-        def left(step: int) -> float:
-            removed = _taken(orders, counts_at(step))
+        def left(counts: Counts) -> float:
+            removed = _taken(orders, counts)
             if target.kind == "ratio":
                 return 1 - len(removed) / sum(len(order) for order in orders)
             graph = without(self.graph, self.tracing, removed)
             return (count_graph(graph).total or 0) if target.kind == "macs" else parameters_of(graph)
 
         wanted = 1 - target.value if target.kind == "ratio" else target.value
-        least, whole = left(last), left(0)
+        least, whole = left(counts_at(last)), left(counts_at(0))
+        most = wanted + TOLERANCE * whole
         if least > wanted + TOLERANCE * whole:
             if target.kind == "ratio":
                 raise InputError(
@@ -105,8 +110,13 @@ class Choosing:
         low, high = 0, last
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if left(middle) <= wanted + TOLERANCE * whole else (middle + 1, high)
-        return _taken(orders, counts_at(low))
+            low, high = (low, middle) if left(counts_at(middle)) <= most else (middle + 1, high)
+        if not ranked:
+            return _taken(orders, counts_at(low))
+        return _taken(
+            orders,
+            _counted(options, _fewest(ranked[:low], lambda steps: left(_counted(options, steps)) <= most)),
+        )
 
     def all_that_can_go(self) -> frozenset[int]:
         """Choose as many units as can go."""
@@ -116,15 +126,14 @@ class Choosing:
     def _options(self, group: Group) -> Counts:
         """Give how many units of a group can be gone, ascending from 0."""
         size, step = len(group.units), group.step(self.multiple)
-        step = step if size >= 2 * step else 1
+        while step > 1 and size < 2 * step:
+            step = max(1, step // 2)
         told = [self.least[name] for name in group.layers if name in self.least]
         least = max([1, *(told or [math.ceil((1 - MOST) * size)])])
         return np.asarray([0, *(size - left for left in range(size - 1, least - 1, -1) if left % step == 0)])
 
-    def _least_worth(
-        self, orders: Sequence[Ids], options: Sequence[Counts], kind: str
-    ) -> tuple[Callable[[int], Counts], int]:
-        """Give how many units of each group are gone after so many steps, the least loss for the work first."""
+    def _least_worth(self, orders: Sequence[Ids], options: Sequence[Counts], kind: str) -> list[int]:
+        """Give the place of the group that loses units at each step, the least loss for the work first."""
         scores = np.minimum(self.scores, LARGEST)
         work = work_of(self.graph, self.tracing, kind) if self.in_loss else np.ones(len(scores))
         worth, group_of = [], []
@@ -135,13 +144,9 @@ class Choosing:
             # What stands before a step of a group comes before it.
             worth.append(np.maximum.accumulate(lost / np.maximum(saved, 1e-12)))
             group_of.append(np.full(len(counts) - 1, index))
-        ranked = np.concatenate(group_of)[np.argsort(np.concatenate(worth), kind="stable")]
-
-        def counts_at(step: int) -> Counts:
-            steps = np.bincount(ranked[:step], minlength=len(orders))
-            return np.asarray([counts[done] for counts, done in zip(options, steps, strict=True)])
-
-        return counts_at, len(ranked)
+        return [
+            int(one) for one in np.concatenate(group_of)[np.argsort(np.concatenate(worth), kind="stable")]
+        ]
 
 
 def least_of(groups: Sequence[Group]) -> dict[str, int]:
@@ -159,6 +164,27 @@ def _same_ratio(sizes: Sequence[int], options: Sequence[Counts]) -> tuple[Callab
         )
 
     return counts_at, STEPS
+
+
+def _counted(options: Sequence[Counts], steps: Sequence[int]) -> Counts:
+    """Give how many units of each group are gone after these steps, each told by the place of its group."""
+    taken = np.bincount(np.asarray(steps, np.int64), minlength=len(options))
+    return np.asarray([counts[done] for counts, done in zip(options, taken, strict=True)])
+
+
+def _fewest(steps: Sequence[int], enough: Callable[[Sequence[int]], bool]) -> list[int]:
+    """Leave out each of the last steps that is not needed: one step can go far beyond what the others left to go.
+
+    Args:
+        steps: places of groups, the last of which are worth the most; these are looked at first.
+        enough: whether steps reach what was asked for.
+    """
+    kept = list(steps)
+    for place in range(len(steps) - 1, max(-1, len(steps) - 1 - LOOKED_AT), -1):
+        fewer = [*kept[:place], *kept[place + 1 :]]
+        if enough(fewer):
+            kept = fewer
+    return kept
 
 
 def _taken(orders: Sequence[Ids], counts: Counts) -> frozenset[int]:
