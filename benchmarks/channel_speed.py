@@ -12,7 +12,7 @@ from slimedge.artifact import Step
 from slimedge.benchmarks.fastest import race
 from slimedge.comparison import Speedup
 from slimedge.compress.channels.removal import Path
-from slimedge.errors import InputError
+from slimedge.errors import InputError, OutOfReachError
 from slimedge.export.exporting import export_model
 from slimedge.files import scratch_folder
 from slimedge.lineage import lineage_of, with_lineage
@@ -182,7 +182,7 @@ def macs_for(
         tries = search(speed_at, speedup)
     found = Search(target, speedup, tuple(tries))
     if found.best.speedup.value < speedup:
-        raise InputError(
+        raise OutOfReachError(
             f"a speedup of {speedup:g} on {target} is out of reach for model '{model.name}': with "
             f"{100 * found.best.macs:.1f} % of its MACs it is {found.best.speedup.value:.2f}; ask for less."
         )
@@ -195,7 +195,7 @@ def search(speed_at: Callable[[float], Speedup], wanted: float) -> list[Try]:
     Speed over share is taken for a straight line in logarithms between the two tries around what is wanted.
 
     Args:
-        speed_at: measures; raises InputError for a share that cannot be had.
+        speed_at: measures; raises OutOfReachError for a share that cannot be had.
         wanted: speedup, above 1.
     """
     aim = wanted * AIM
@@ -205,7 +205,7 @@ def search(speed_at: Callable[[float], Speedup], wanted: float) -> list[Try]:
     for _ in range(TRIES):
         try:
             found = Try(share, speed_at(share))
-        except InputError:
+        except OutOfReachError:
             # Less than can be removed: what can is somewhere above.
             smallest = share
             share = math.sqrt(share * slow.macs)

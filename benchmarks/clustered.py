@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from slimedge.artifact import Artifact
 from slimedge.benchmarks.accuracy import Score, score
-from slimedge.benchmarks.bundled import RESULTS, conclude, first_output, full_set, show
+from slimedge.benchmarks.bundled import RESULTS, conclude, first_output, seen_and_test, show
 from slimedge.benchmarks.demo import FOLDER
+from slimedge.benchmarks.pruned import RECIPES
 from slimedge.benchmarks.qat_recipe import held_out_set
 from slimedge.benchmarks.weighing import weigh
 from slimedge.comparison import Accuracy, AccuracyDelta
@@ -36,13 +37,11 @@ NET = "resnet8"
 FORMATS = ("onnx", "tflite")
 CLUSTERS = 16
 # Rates and losses that are tried; None trains towards the float net's outputs.
-RECIPES: tuple[tuple[float, str | None], ...] = ((3e-4, None), (1e-3, None))
+CANDIDATES: tuple[tuple[float, str | None], ...] = ((3e-4, None), (1e-3, None))
 RATE, EPOCHS = 1e-3, 1
 LOSS: str | None = None
-# Shares of zeros that pruning leaves, the epochs in which it trains, and on how many images; clustering then, too.
+# Shares of zeros that pruning leaves, with the recipes of `pruned`.
 SPARSITIES = (0.5, 0.8)
-PRUNING_EPOCHS = 1
-PRUNING_EXAMPLES = 20_000
 LARGEST_DROP = 0.005
 LARGEST_GZIP_SHARE = 0.30
 
@@ -107,7 +106,7 @@ def tried() -> Iterator[Tried]:
     from slimedge.keras_file import input_specs, load_model
 
     network = load_model(FOLDER / f"{NET}.keras")
-    parts = held_out_set().bind(input_specs(network)).split()
+    parts = held_out_set().bind(input_specs(network)).split(calibration=0)
     images, _ = parts.evaluation.arrays()
 
     def accuracy(model: keras.Model) -> float:
@@ -116,7 +115,7 @@ def tried() -> Iterator[Tried]:
 
     exact = accuracy(network)
     untrained = accuracy(cluster(network, None, clusters=CLUSTERS, epochs=0))
-    for rate, loss in RECIPES:
+    for rate, loss in CANDIDATES:
         started = time.monotonic()
         made = cluster(
             network, parts.training, clusters=CLUSTERS, epochs=EPOCHS, learning_rate=rate, loss=loss
@@ -139,7 +138,7 @@ def measured(folder: Path) -> tuple[dict[str, Any], list[Found]]:
     from slimedge.keras_file import input_specs, load_model
 
     network = load_model(FOLDER / f"{NET}.keras")
-    parts = full_set().bind(input_specs(network)).split()
+    parts = seen_and_test().bind(input_specs(network)).split(calibration=0)
     plain = _files(network, folder, "float")
     answers = {kind: first_output(file, parts.evaluation) for kind, file in plain.items()}
     weights = {kind: weigh(file) for kind, file in plain.items()}
@@ -151,11 +150,11 @@ def measured(folder: Path) -> tuple[dict[str, Any], list[Found]]:
         "gzip_bytes": {kind: weight.gzip_bytes for kind, weight in weights.items()},
     }
     found = []
+    images = parts.training
     for sparsity in (None, *SPARSITIES):
-        start, images = network, parts.training
+        start = network
         if sparsity is not None:
-            images = images.take(PRUNING_EXAMPLES)
-            start = prune(network, images, sparsity=sparsity, epochs=PRUNING_EPOCHS)
+            start = prune(network, images, sparsity=sparsity, **RECIPES[f"unstructured {sparsity}"])
         made = cluster(start, images, clusters=CLUSTERS, epochs=EPOCHS, learning_rate=RATE, loss=LOSS)
         files = _files(made, folder, f"clustered_{sparsity}")
         scores = {

@@ -192,7 +192,7 @@ def choose(models: Sequence[str], epochs: int, examples: int) -> dict[str, dict[
         parts = bound.split(seed=0, calibration=0)
         training = parts.training.take(examples, seed=0)
         for loss, rate in CANDIDATES:
-            made = factorize(model, parts.training, macs=SHARE, epochs=epochs, loss=loss, learning_rate=rate)
+            made = factorize(model, training, macs=SHARE, epochs=epochs, loss=loss, learning_rate=rate)
             with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
                 outputs = first_output(save_model(made, Path(folder) / "made.keras"), parts.evaluation)
             key = f"{loss or 'distillation'}, rate {rate:g}, epochs {epochs}, examples {len(training)}"

@@ -100,8 +100,8 @@ def prune_channels(
         criterion: a name in `slimedge.compress.channels.criteria.CRITERIA`: `hessian`, what the distance from the
             model's own outputs grows by, which needs no labels; `taylor`, on labels; `l1`, `l2`; `batchnorm`; `random`.
         ranking: `global`, over all layers; or `layer`, the same ratio in each.
-        multiple: of the channels that are left in each layer that has twice as many or more: runtimes compute 8 or 16
-            at once, and some are slower with other counts; 1 for any number.
+        multiple: of the channels that are left in each layer, since runtimes compute 8 or 16 at once, and some are
+            slower with other counts; halved for a layer until it has two of them; 1 for any number.
         layers: patterns of the names of layers whose channels may go; all where there is none.
         exclude: patterns of those whose channels stay.
         steps: of removing, with an epoch of training between them; the last one is followed by `epochs`.

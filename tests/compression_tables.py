@@ -98,6 +98,42 @@ def channels(found):
     )
 
 
+def low_rank(found):
+    nets, recipe = found["nets"], found["recipe"]
+
+    def scored(net, key):
+        return percent(net[key]) if net["float_score"] > 0.5 else f"{net[key]:.5f}"
+
+    def points(net, key):
+        change = (net[key]["value"], net[key]["low"], net[key]["high"])
+        if net["float_score"] > 0.5:
+            return _interval(change, 100)
+        return _interval([-100 * each / net["float_score"] for each in change], unit=" % error")
+
+    def speedup(net, kind):
+        one = net["speedup"][kind]
+        return _interval((one["value"], one["low"], one["high"]), unit="×")
+
+    rows = [
+        ("MACs", *(f"{net['macs'][1]:,} of {net['macs'][0]:,}" for net in nets)),
+        ("parameters", *(f"{net['parameters'][1]:,} of {net['parameters'][0]:,}" for net in nets)),
+        ("accuracy, or squared error, float", *(scored(net, "float_score") for net in nets)),
+        ("split", *(scored(net, "split_score") for net in nets)),
+        ("split and trained", *(scored(net, "trained_score") for net in nets)),
+        ("points above float, trained", *(points(net, "trained_change") for net in nets)),
+        *(
+            (f"speedup, float, {name}", *(speedup(net, kind) for net in nets))
+            for kind, name in (("onnx", "ONNX Runtime"), ("tflite", "LiteRT"))
+        ),
+    ]
+    return table(
+        f"split by low rank to {found['share_of_macs']:.0%} of the MACs, {recipe['epochs']} epochs, 10,000 test images "
+        "([low_rank.json](benchmarks/results/low_rank.json))",
+        [net["model"] for net in nets],
+        *rows,
+    )
+
+
 def channel_exactness(found):
     rows, nets = found["rows"], found["nets"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from slimedge.benchmarks.channel_speed import AIM, TOLERANCE, TRIES, Search, Try, search
 from slimedge.comparison import Speedup
-from slimedge.errors import InputError
+from slimedge.errors import InputError, OutOfReachError
 
 
 def measured(curve, smallest=0.0):
@@ -14,7 +14,7 @@ def measured(curve, smallest=0.0):
 
     def speed_at(share):
         if share < smallest:
-            raise InputError("too little is left")
+            raise OutOfReachError("too little is left")
         value = curve(share)
         return Speedup(value, 0.98 * value, 1.02 * value)
 
@@ -58,3 +58,11 @@ def test_what_cannot_be_cut_that_far_is_tried_with_more():
 def test_of_tries_that_are_fast_enough_the_one_with_the_most_left_is_taken():
     tries = tuple(Try(share, Speedup(1 / share, 1, 9)) for share in (0.2, 0.5, 0.4, 0.7))
     assert Search("ort", 2.0, tries).best.macs == 0.5
+
+
+def test_what_cannot_be_measured_for_another_reason_is_told():
+    def speed_at(share):
+        raise InputError("this file cannot be exported")
+
+    with pytest.raises(InputError, match="cannot be exported"):
+        search(speed_at, 2.0)

@@ -35,6 +35,7 @@ TABLES = {
         compression_tables.channels,
         compression_tables.channel_exactness,
         compression_tables.clustered,
+        compression_tables.low_rank,
         cost_tables.train_demo,
         cost_tables.train_words,
         cost_tables.aa,

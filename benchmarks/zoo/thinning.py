@@ -23,7 +23,8 @@ from slimedge.macs import count_graph
 if TYPE_CHECKING:
     import keras
 
-COUNT = 2
+# Examples; of a model with one output, the range is the one of so many numbers.
+COUNT = 8
 # LayerScale begins at 1e-6, where a block of ConvNeXt does nothing that could be told apart.
 SMALLEST_GAIN = 1e-3
 

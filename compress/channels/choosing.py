@@ -13,7 +13,7 @@ from slimedge.compress.channels.groups import Group, parameters_of, work_of
 from slimedge.compress.channels.removing import without
 from slimedge.compress.channels.tracing import Tracing
 from slimedge.compress.channels.units import Ids
-from slimedge.errors import InputError
+from slimedge.errors import OutOfReachError
 from slimedge.graph import Graph
 from slimedge.macs import count_graph
 
@@ -57,7 +57,7 @@ class Choosing:
         scores: worth of each unit, shape (units made,).
         in_loss: whether the scores are a growth of the loss.
         ranking: `layer`, the same ratio in each group, or `global`, over all of them.
-        multiple: of the channels that are left in a layer, where it has twice as many or more.
+        multiple: of the channels that are left in a layer; halved until the layer has two of them.
         least: units that stay, by the name of a layer that makes them; a tenth of those that there are where none is
             told.
     """
@@ -75,7 +75,7 @@ class Choosing:
         """Choose units.
 
         Raises:
-            InputError: the target cannot be reached; says what can.
+            OutOfReachError: the target cannot be reached; says what can.
         """
         orders = [group.units[np.argsort(self.scores[group.units], kind="stable")] for group in self.groups]
         options = [self._options(group) for group in self.groups]
@@ -98,11 +98,11 @@ class Choosing:
         most = wanted + TOLERANCE * whole
         if least > wanted + TOLERANCE * whole:
             if target.kind == "ratio":
-                raise InputError(
+                raise OutOfReachError(
                     f"at most {100 * (1 - least):.1f} % of the channels of model '{self.graph.name}' that can go do "
                     f"so, and {100 * target.value:.1f} % was asked for; ask for less."
                 )
-            raise InputError(
+            raise OutOfReachError(
                 f"{target.kind} of model '{self.graph.name}' come to {100 * least / whole:.1f} % of what they are with "
                 f"all channels removed that can go, and {100 * wanted / whole:.1f} % was asked for; ask for less, or "
                 "leave fewer layers out."

@@ -16,7 +16,7 @@ from slimedge.compress.channels.rules import RULES
 from slimedge.compress.channels.tracing import Tracing, trace
 from slimedge.compress.norm_statistics import with_measured_norms
 from slimedge.compress.quantization import with_nested
-from slimedge.errors import InputError
+from slimedge.errors import InputError, OutOfReachError
 from slimedge.graph import Graph
 from slimedge.graph_making import to_model
 from slimedge.graph_reading import from_model
@@ -107,12 +107,12 @@ class Path:
         """Give the model with at most that share left, not trained, with the lineage of the one at the start.
 
         Raises:
-            InputError: so little cannot be left.
+            OutOfReachError: so little cannot be left.
         """
         if share < self._smallest:
             kind = self._removal.target.kind
             what = "channels that can go" if kind == "ratio" else kind
-            raise InputError(
+            raise OutOfReachError(
                 f"{100 * self._smallest:.1f} % of the {what} of model '{self._name}' are left when all that can go "
                 f"are gone, and {100 * share:.1f} % was asked for; ask for less, or leave fewer layers out."
             )

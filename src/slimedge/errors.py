@@ -15,6 +15,10 @@ class InputError(SlimedgeError):
     """A file, an argument or data that cannot be used; nothing was written."""
 
 
+class OutOfReachError(InputError):
+    """A target beyond what can be taken from a model; says how far it can go."""
+
+
 class UnavailableError(SlimedgeError):
     """A runtime, provider, device or extra that is not on this machine; says how to get it."""
 

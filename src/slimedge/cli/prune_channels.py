@@ -65,7 +65,7 @@ def prune_channels(
         typer.Option(
             "--multiple",
             metavar="N",
-            help="Leave multiples of so many channels in a layer with twice as many or more; 1 for any number.",
+            help="Leave multiples of so many channels in each layer, half as many in a small one; 1 for any.",
         ),
     ] = 8,
     layers: Annotated[
