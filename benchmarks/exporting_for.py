@@ -27,6 +27,7 @@ def export_for(
     folder: Path | str = ".",
     name: str | None = None,
     io: str = "float32",
+    dense: bool = False,
     effort: str = "quick",
     trust: bool = False,
     progress: Progress = silent,
@@ -42,6 +43,7 @@ def export_for(
         folder: where the files are written.
         name: of the files, without ending; None for the model file's own.
         io: types of inputs and outputs of the quantized files.
+        dense: as in `export_model`, of the quantized files.
         effort: how long to time.
         trust: whether an `.h5` may be opened.
         progress: told what is being done.
@@ -72,7 +74,14 @@ def export_for(
                 what = integers or kind
                 progress(f"exporting {what}")
                 (files[what],) = export_model(
-                    model, to=kind, folder=scratch / what, name=name, io=io, integers=integers, trust=trust
+                    model,
+                    to=kind,
+                    folder=scratch / what,
+                    name=name,
+                    io=io,
+                    integers=integers,
+                    dense=dense,
+                    trust=trust,
                 )
             float_s, speedups = race(float_file, files, place, effort=effort, progress=progress)
             contest = decide(

@@ -41,6 +41,7 @@ class Settings:
         metadata: JSON values to keep in the file.
         scheme: how the model was quantized, None where it is float.
         block_size: how many weights share a scale; None for a scale for each channel.
+        dense: whether zeros are stored as every other weight, where the format can leave them out.
     """
 
     io: str
@@ -49,6 +50,7 @@ class Settings:
     metadata: Mapping[str, Any]
     scheme: str | None = None
     block_size: int | None = None
+    dense: bool = False
 
 
 def check_io(model: keras.Model, io: str) -> None:

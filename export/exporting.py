@@ -33,6 +33,7 @@ def export_model(
     io: str = "float32",
     batch: int = 1,
     integers: str | None = None,
+    dense: bool = False,
     trust: bool = False,
     examples: Mapping[str, Any] | None = None,
     time_limit_s: float = DEFAULT_TIME_LIMIT_S,
@@ -54,6 +55,8 @@ def export_model(
         integers: types of a quantized ONNX file's activations and kernels, one of
             `slimedge.integers.INTEGERS`; None for those that were measured to be the fastest when the model was
             quantized for a target, else for those that suit this machine's CPU.
+        dense: whether the TFLite file stores zeros of pruned kernels as every other weight, for runtimes without the
+            operator DENSIFY (TFLite Micro, most delegates); else they are left out where that makes it smaller.
         trust: whether an `.h5` may be loaded.
         examples: arrays by input name, first axis the examples, on which file and model are compared; None
             for seeded random ones.
@@ -90,7 +93,7 @@ def export_model(
                 progress(out.name)
             settings: dict[str, Any] = {"to": target, "io": io}
             if target == Format.TFLITE:
-                settings["batch"] = batch
+                settings |= {"batch": batch, "dense": True} if dense else {"batch": batch}
             elif _computes_on_integers(lineage):
                 settings |= {"integers": integers, "isa": list(isa)}
             steps = (*lineage, Step("export", settings))
@@ -109,6 +112,7 @@ def export_model(
                         "trust": trust,
                         "examples": None if arrays is None else str(arrays),
                         "modules": modules,
+                        "dense": dense,
                         "metadata": notes.to_dict(steps),
                     },
                     label=f"the export of {out.name}",

@@ -110,9 +110,8 @@ def export_tflite(model: keras.Model, settings: Settings) -> tuple[bytes, Tflite
         block_size=settings.block_size,
         metadata=settings.metadata,
     )
-    if settings.scheme is None or settings.scheme.startswith(
-        "static"
-    ):  # other weights lie behind a DEQUANTIZE
+    # Weights of other schemes lie behind a DEQUANTIZE.
+    if not settings.dense and (settings.scheme is None or settings.scheme.startswith("static")):
         steps = output_steps(model)
         quantized = settings.scheme is not None
         content = sparse_where_smaller(

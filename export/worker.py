@@ -41,6 +41,7 @@ def convert(
     examples: str | None,
     modules: Sequence[str],
     metadata: Mapping[str, Any],
+    dense: bool = False,
 ) -> dict[str, Any]:
     """Convert one model to one format; arguments and result are JSON values.
 
@@ -56,6 +57,7 @@ def convert(
         examples: path of an `.npz` with inputs by name, or None.
         modules: to import first, for the user's own layers.
         metadata: for the file.
+        dense: whether a TFLite file stores zeros as every other weight.
 
     Returns:
         `max_error` and `sqnr_db` against Keras, and the number of `examples`.
@@ -87,6 +89,7 @@ def convert(
         metadata=metadata,
         scheme=scheme,
         block_size=quantization.get("block_size"),
+        dense=dense,
     )
     content, trial = EXPORTERS[to](network, settings)
     measured = fidelity(expected, trial.run(inputs), output_steps(network))

@@ -13,6 +13,7 @@ from keras import layers
 from slimedge.compress.quantization import quantize
 from slimedge.data import Data
 from slimedge.export.exporters import Settings
+from slimedge.export.exporting import export_model
 from slimedge.export.tflite_edit import codes_of
 from slimedge.export.tflite_sparse import decoded, sparse_where_smaller
 from slimedge.export.to_tflite import export_tflite, to_tflite
@@ -143,6 +144,17 @@ def test_a_file_that_answers_otherwise_stays_dense():
     assert sparse_where_smaller(before, {"x": PICTURES}, close) is before
     assert seen[0] < 1e-5
     assert len(sparse_where_smaller(before, {"x": PICTURES}, lambda *_: True)) < len(before)
+
+
+def test_zeros_are_stored_for_runtimes_that_cannot_expand_them(tmp_path):
+    plain, dense = (
+        export_model(network("single"), to="tflite", folder=tmp_path, name=str(dense), dense=dense)[0]
+        for dense in (False, True)
+    )
+    assert kinds(plain.path.read_bytes()) == EXPECTED["single", False]
+    assert kinds(dense.path.read_bytes()) == EXPECTED["none", False]
+    assert "dense" not in plain.lineage[-1].settings
+    assert dense.lineage[-1].settings["dense"]
 
 
 def test_a_sparse_kernel_holds_the_numbers_of_the_dense_one():

@@ -50,6 +50,13 @@ def export(
             "--integers", metavar="TYPES", help="u8s8, u8u8 or s8s8; by default what suits this CPU."
         ),
     ] = None,
+    dense: Annotated[
+        bool,
+        typer.Option(
+            "--dense",
+            help="Store zeros of pruned kernels in the TFLite file like other weights, for runtimes without DENSIFY.",
+        ),
+    ] = False,
     target: options.Target = None,
     baseline: Annotated[
         Path | None,
@@ -102,7 +109,15 @@ def export(
 
         with on_terminal(quiet=quiet) as progress:
             chosen = export_for(
-                model, baseline, target, folder=folder, name=name, io=io, trust=trust, progress=progress
+                model,
+                baseline,
+                target,
+                folder=folder,
+                name=name,
+                io=io,
+                dense=dense,
+                trust=trust,
+                progress=progress,
             )
         for artifact, contest in chosen:
             for line in quantization.contest_lines(contest):
@@ -119,6 +134,7 @@ def export(
             io=io,
             batch=batch,
             integers=PORTABLE if portable else integers,
+            dense=dense,
             trust=trust,
             time_limit_s=time_limit_s,
             memory_limit_bytes=None if memory_limit_gb is None else round(memory_limit_gb * 1e9),
