@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from slimedge.benchmarks.bundled import RESULTS, conclude
+from slimedge.benchmarks.bundled import RESULTS, conclude, write_result
 from slimedge.benchmarks.zoo.measuring import measure
 from slimedge.benchmarks.zoo.rows import ROWS, Row, row
 from slimedge.benchmarks.zoo.table import failures
@@ -98,7 +98,8 @@ def main() -> int:
     known = classes()
     wanted = given.names or [*(one.name for one in ROWS), *known]
     path = RESULTS / "channel_exactness.json"
-    kept = json.loads(path.read_text()) if given.update and path.exists() else {"rows": {}, "nets": {}}
+    before = json.loads(path.read_text()) if given.update and path.exists() else {}
+    kept = {kind: before.get(kind, {}) for kind in ("rows", "nets")}
 
     def run(name: str) -> tuple[str, str, dict[str, Any] | None]:
         started = time.monotonic()
@@ -117,15 +118,18 @@ def main() -> int:
         sys.stdout.flush()
         return kind, name, found
 
+    for_itself = given.small or (given.names and not given.update)
     with ThreadPoolExecutor(given.jobs) as pool:
         for kind, name, found in pool.map(run, wanted):
             if found:
                 kept[kind][name] = found
+            if not for_itself:  # an hour's work is not lost where it ends early
+                write_result("channel_exactness", {"ratio": RATIO, **kept})
     missed = bars(kept["rows"], kept["nets"])
-    if given.small or (given.names and not given.update):
+    if for_itself:
         sys.stdout.write("".join(f"missed: {bar}\n" for bar in missed))
         return 1 if missed else 0
-    return conclude("channel_exactness", {"ratio": RATIO, "rows": kept["rows"], "nets": kept["nets"]}, missed)
+    return conclude("channel_exactness", {"ratio": RATIO, **kept}, missed)
 
 
 if __name__ == "__main__":
