@@ -142,7 +142,7 @@ def channel_exactness(found):
         changes = [one["change"] for one in measured.values()]
         return len(measured), f"{max(errors):.0e}", f"{min(changes):.0e}"
 
-    kinds = {"models of the zoo": rows, "nets of keras.applications at their own size": nets}
+    kinds = {"models of the zoo": rows, "nets of keras.applications, pictures of 96 × 96": nets}
     given = {name: measured for name, measured in kinds.items() if measured}
     files = sum(one["files"] for one in rows.values())
     failed = sum(len(one["failures"]) for one in rows.values())
