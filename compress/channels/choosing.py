@@ -57,9 +57,9 @@ class Choosing:
         scores: worth of each unit, shape (units made,).
         in_loss: whether the scores are a growth of the loss.
         ranking: `layer`, the same ratio in each group, or `global`, over all of them.
-        multiple: of the channels that are left in a layer; halved until the layer has two of them.
-        least: units that stay, by the name of a layer that makes them; a tenth of those that there are where none is
-            told.
+        multiple: of the channels that are left in a layer; halved until the layer had two of them.
+        sizes: units that there were in the whole model, by the name of a layer that makes them; those that there are
+            where none is told.
     """
 
     graph: Graph
@@ -69,7 +69,7 @@ class Choosing:
     in_loss: bool
     ranking: str
     multiple: int = 1
-    least: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     def for_target(self, target: Target) -> frozenset[int]:
         """Choose units.
@@ -126,10 +126,10 @@ class Choosing:
     def _options(self, group: Group) -> Counts:
         """Give how many units of a group can be gone, ascending from 0."""
         size, step = len(group.units), group.step(self.multiple)
-        while step > 1 and size < 2 * step:
+        whole = max([size, *(self.sizes.get(name, 0) for name in group.layers)])
+        while step > 1 and whole < 2 * step:
             step = max(1, step // 2)
-        told = [self.least[name] for name in group.layers if name in self.least]
-        least = max([1, *(told or [math.ceil((1 - MOST) * size)])])
+        least = max(1, math.ceil((1 - MOST) * whole))
         return np.asarray([0, *(size - left for left in range(size - 1, least - 1, -1) if left % step == 0)])
 
     def _least_worth(self, orders: Sequence[Ids], options: Sequence[Counts], kind: str) -> list[int]:
@@ -149,9 +149,9 @@ class Choosing:
         ]
 
 
-def least_of(groups: Sequence[Group]) -> dict[str, int]:
-    """Give how many units of each group stay at the least, by the names of the layers that make it."""
-    return {name: math.ceil((1 - MOST) * len(group.units)) for group in groups for name in group.layers}
+def sizes_of(groups: Sequence[Group]) -> dict[str, int]:
+    """Give how many units each group has, by the names of the layers that make it."""
+    return {name: len(group.units) for group in groups for name in group.layers}
 
 
 def _same_ratio(sizes: Sequence[int], options: Sequence[Counts]) -> tuple[Callable[[int], Counts], int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slimedge.compress.channels.choosing import Choosing, Target, least_of
+from slimedge.compress.channels.choosing import Choosing, Target, sizes_of
 from slimedge.compress.channels.criteria import CRITERIA, Asked, Criterion
 from slimedge.compress.channels.groups import Group, groups_of, parameters_of
 from slimedge.compress.channels.removing import without
@@ -93,7 +93,7 @@ class Path:
         tracing = trace(graph, RULES)
         groups = removal.groups(whole, graph, tracing)
         self._removal, self._data, self._progress = removal, data, progress
-        self._least = least_of(groups)
+        self._sizes = sizes_of(groups)
         self._whole = self._size(graph, groups)
         self._name = whole.name
         self._smallest = self._size_without(graph, tracing, groups) / self._whole
@@ -143,7 +143,7 @@ class Path:
                 return model
         scores = method.score(Asked(model, graph, tracing, self._data, removal.seed))
         order = (method.in_loss, removal.ranking, removal.multiple)
-        choosing = Choosing(graph, tracing, groups, scores, *order, self._least)
+        choosing = Choosing(graph, tracing, groups, scores, *order, self._sizes)
         gone = choosing.for_target(Target(removal.target.kind, wanted))
         return with_lineage(to_model(without(graph, tracing, gone)), lineage_of(model))
 
@@ -151,7 +151,7 @@ class Path:
         """The size of what is left when all that can go is gone."""
         scores = np.zeros(tracing.units.count)
         choosing = Choosing(
-            graph, tracing, groups, scores, False, "layer", self._removal.multiple, self._least
+            graph, tracing, groups, scores, False, "layer", self._removal.multiple, self._sizes
         )
         gone = choosing.all_that_can_go()
         if self._removal.target.kind == "ratio":
