@@ -229,6 +229,18 @@ def test_a_layer_too_small_for_a_multiple_keeps_the_half_of_it_that_fits(multipl
     assert small.get_layer("wide").filters == left
 
 
+@pytest.mark.parametrize(("had", "left"), [({}, 8), ({"wide": 16}, 8), ({"wide": 32}, 16)])
+def test_a_layer_that_lost_channels_keeps_multiples_of_what_it_had(had, left):
+    graph = from_model(classifier())
+    tracing = trace(graph, RULES)
+    wide = next(group for group in groups_of(graph, tracing) if "wide" in group.layers)
+    scores = np.zeros(tracing.units.count)
+    choosing = Choosing(
+        graph, tracing, [wide], scores, in_loss=False, ranking="layer", multiple=16, sizes=had
+    )
+    assert len(wide.units) - len(choosing.all_that_can_go()) == left
+
+
 def test_pruning_gives_a_trained_smaller_model_with_its_lineage():
     network = classifier()
     before = [np.asarray(weight).copy() for weight in network.weights]
