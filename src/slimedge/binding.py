@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from slimedge import data_checks
+from slimedge import data_shapes, data_values
 from slimedge.artifact import TensorSpec
 from slimedge.errors import InputError
 from slimedge.source import Array, Indices, Source
@@ -162,18 +162,18 @@ def bind_inputs(
         The source in the model's image size, one binding an input, and notices.
 
     Raises:
-        InputError: anything that `data_checks` finds.
+        InputError: anything that `data_shapes` or `data_values` finds.
     """
-    arrays = data_checks.match_inputs(tuple(source.columns), specs)
+    arrays = data_shapes.match_inputs(tuple(source.columns), specs)
     if len(specs) == 1:
         source = source.shaped(specs[0].shape[1:])
     bindings = []
     notices = list(source.facts.notices)
     for spec in specs:
         column = source.columns[arrays[spec.name]]
-        data_checks.check_dtype(column, spec)
-        shape = data_checks.fit_shape(column, spec, len(rows))
-        dtype = data_checks.numpy_type(spec)
+        data_shapes.check_dtype(column, spec)
+        shape = data_shapes.fit_shape(column, spec, len(rows))
+        dtype = data_shapes.numpy_type(spec)
         factor = scale_of(scale, spec.name, tuple(arrays))
         if factor is None and source.facts.pixel_bytes and dtype.kind == "f":
             factor = None if spec.name in raw else PIXEL_SCALE
@@ -192,18 +192,18 @@ def _check_values(
     *,
     strict: bool,
 ) -> None:
-    seen = {spec.name: data_checks.Values() for spec in specs}
+    seen = {spec.name: data_values.Values() for spec in specs}
     for some in _looked_at(source, rows):
         read = source.read(some)
         for binding in bindings:
             given = binding.scaled(read[binding.array])
-            seen[binding.name] = data_checks.look_at(some, given, seen[binding.name])
+            seen[binding.name] = data_values.look_at(some, given, seen[binding.name])
     for spec, binding in zip(specs, bindings, strict=True):
         values = seen[spec.name]
-        data_checks.check_finite(values, spec)
-        data_checks.check_integers(values, spec)
+        data_values.check_finite(values, spec)
+        data_values.check_integers(values, spec)
         if strict:
-            data_checks.check_values(
+            data_values.check_values(
                 values,
                 spec,
                 dtype=source.columns[binding.array].dtype,
