@@ -64,6 +64,7 @@ def channels(found):
     timed = {"onnx": "ONNX Runtime", "tflite": "LiteRT"}
     columns = [f"{run['model']}, {run['criterion']}" for run in runs]
     rows = [
+        ("multiple of channels that is left", *(str(run["recipe"]["multiple"]) for run in runs)),
         ("MACs", *(f"{run['macs'][1]:,} of {run['macs'][0]:,}" for run in runs)),
         ("parameters", *(f"{run['parameters'][1]:,} of {run['parameters'][0]:,}" for run in runs)),
         ("accuracy, whole", *(percent(run["float_accuracy"]) for run in runs)),
