@@ -14,10 +14,13 @@ from slimedge.compress.channels.groups import groups_of, parameters_of
 from slimedge.compress.channels.removing import without, zeroed
 from slimedge.compress.channels.rules import RULES
 from slimedge.compress.channels.tracing import trace
+from slimedge.compress.norm_statistics import with_measured_norms
+from slimedge.data import Data
 from slimedge.errors import InputError
 from slimedge.export.worker import keras_outputs
 from slimedge.graph_making import to_model
 from slimedge.graph_reading import from_model
+from slimedge.keras_file import input_specs
 from slimedge.macs import count_graph
 
 if TYPE_CHECKING:
@@ -25,8 +28,11 @@ if TYPE_CHECKING:
 
 # Examples; of a model with one output, the range is the one of so many numbers.
 COUNT = 8
-# LayerScale begins at 1e-6, where a block of ConvNeXt does nothing that could be told apart.
+# LayerScale begins at 1e-6, where a block of ConvNeXt does nothing that could be told apart; trained ones are larger.
 SMALLEST_GAIN = 1e-3
+GAIN = 0.1
+# For BatchNorm's statistics.
+NORM_EXAMPLES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +65,13 @@ def thinned(model: keras.Model, ratio: float, seed: int = 0) -> tuple[keras.Mode
         seed: of the draw, and of the inputs.
 
     Returns:
-        The smaller model and what was found; the model itself and None where no channel can go.
+        The smaller model, BatchNorm's statistics measured again as `prune_channels` does, and what was found; the
+        model itself and None where no channel can go.
     """
     model = canonical(model)
     for layer in model._flatten_layers():
         if type(layer).__name__ == "LayerScale" and np.abs(layer.gamma.numpy()).max() < SMALLEST_GAIN:
-            layer.gamma.assign(np.ones(layer.gamma.shape, np.float32))
+            layer.gamma.assign(np.full(layer.gamma.shape, GAIN, np.float32))
     graph = from_model(model)
     tracing = trace(graph, RULES)
     try:
@@ -87,7 +94,8 @@ def thinned(model: keras.Model, ratio: float, seed: int = 0) -> tuple[keras.Mode
         )
 
     before, after = count_graph(graph).total, count_graph(smaller).total
-    return small, Thinned(
+    data = Data.load(examples(small, NORM_EXAMPLES, seed + 1)).bind(input_specs(small), checks="types")
+    return with_measured_norms(small, data, examples=NORM_EXAMPLES), Thinned(
         units=sum(len(group.units) for group in groups),
         removed=len(removed),
         error=apart(found, empty),
