@@ -93,7 +93,7 @@ def export_model(
                 progress(out.name)
             settings: dict[str, Any] = {"to": target, "io": io}
             if target == Format.TFLITE:
-                settings |= {"batch": batch, "dense": True} if dense else {"batch": batch}
+                settings |= {"batch": batch} | ({"dense": True} if dense else {})
             elif _computes_on_integers(lineage):
                 settings |= {"integers": integers, "isa": list(isa)}
             steps = (*lineage, Step("export", settings))
