@@ -33,8 +33,8 @@ CRITERIA = ("hessian", "random")
 SEEDS = (0,)
 # On the 5,000 held-out images ResNet-8 loses 0.42 points so (1.02 in one epoch), and at random 1.92 (2.62).
 RECIPE: dict[str, Any] = {"macs": 0.5, "epochs": 2, "learning_rate": 2e-3}
-# Of channels that are left: with 16 instead of 8, ResNet-8 is 1.56 and 1.75 times as fast instead of 1.52 and 1.65 (ONNX
-# Runtime and LiteRT, AVX2), the depthwise-separable net 1.48 and 1.72 instead of 1.50 and 1.65.
+# Of channels that are left: with 16 instead of 8, ResNet-8 is 1.56 and 1.75 times as fast instead of 1.52 and 1.65 (ORT
+# and LiteRT, AVX2), the depthwise-separable net 1.48 and 1.72 instead of 1.50 and 1.65.
 MULTIPLES = {"depthwise_separable": 8, "resnet8": 16}
 LARGEST_DROP = 0.010
 LEAST_SPEEDUP = 1.5

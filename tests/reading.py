@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pictures import classes, pictures, write_idx
+from refusals import refusal_of
 
 from slimedge.artifact import TensorSpec
 from slimedge.data import Data
-from slimedge.errors import InputError
 
 IMAGES, LABELS = pictures(12), classes(12)
 MODEL = [TensorSpec("image", (None, 28, 28, 1), "float32")]
@@ -67,9 +67,4 @@ def bound(source, options) -> Data:
 
 def refusal(source, **options) -> str:
     """Give the message with which a source is refused; it is one sentence."""
-    with pytest.raises(InputError) as caught:
-        bound(source, options)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.endswith(".")
-    return message
+    return refusal_of(bound, source, options)

@@ -1,100 +1,29 @@
-"""`.tflite` files in plain Python; the files here are written by the schema's generated code, a second opinion."""
+"""`.tflite` files in plain Python: what a file says of itself and of its weights."""
 
 from __future__ import annotations
 
-import random
 import subprocess
 import sys
 
-import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from tflite_models import (
+    FLOAT_KERNEL,
+    KERNEL,
+    buffer,
+    entries,
+    int8_model,
+    model,
+    refusal,
+    tensor,
+    written,
+)
 
 from slimedge import notes, tflite_file
 from slimedge.artifact import Artifact, Format, Step, TensorSpec
-from slimedge.errors import InputError
 from slimedge.files import sha256_of
 from slimedge.weight_facts import WeightFacts
-
-KERNEL = np.array([[1, 0, 3], [4, 5, 0]], np.int8)
-FLOAT_KERNEL = np.array([[0.5, 0.0, 1.5], [1.0, 2.0, 3.0]], np.float32)
-
-
-def tensor(name, shape, kind="FLOAT32", *, buffer=0, scale=None, zero_point=None, axis=0, signature=None):
-    made = schema.TensorT()
-    made.name, made.shape, made.buffer = name, list(shape), buffer
-    made.type = getattr(schema.TensorType, kind)
-    made.shapeSignature = signature
-    if scale is not None:
-        made.quantization = schema.QuantizationParametersT()
-        made.quantization.scale = np.atleast_1d(np.array(scale, np.float32))
-        made.quantization.zeroPoint = np.atleast_1d(np.array(zero_point, np.int64))
-        made.quantization.quantizedDimension = axis
-    return made
-
-
-def buffer(array=None):
-    made = schema.BufferT()
-    if array is not None:
-        made.data = np.frombuffer(array.tobytes() if hasattr(array, "tobytes") else array, np.uint8)
-    return made
-
-
-def entries(**named):
-    made = []
-    for name, index in named.items():
-        entry = schema.TensorMapT()
-        entry.name, entry.tensorIndex = name, index
-        made.append(entry)
-    return made
-
-
-def model(tensors, buffers, *, inputs=(0,), outputs=(1,), signature=None, facts=None):
-    graph = schema.SubGraphT()
-    graph.tensors, graph.inputs, graph.outputs, graph.name = tensors, list(inputs), list(outputs), "main"
-    operator = schema.OperatorT()
-    operator.opcodeIndex, operator.inputs, operator.outputs = 0, [0, 2, -1], [1]
-    graph.operators = [operator]
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.FULLY_CONNECTED
-    made = schema.ModelT()
-    made.version, made.subgraphs, made.operatorCodes, made.buffers = 3, [graph], [code], list(buffers)
-    if signature is not None:
-        made.signatureDefs = [schema.SignatureDefT()]
-        made.signatureDefs[0].signatureKey = "serving_default"
-        made.signatureDefs[0].inputs, made.signatureDefs[0].outputs = signature
-    if facts is not None:
-        made.buffers.append(buffer(np.frombuffer(facts.encode(), np.uint8)))
-        entry = schema.MetadataT()
-        entry.name, entry.buffer = "slimedge", len(made.buffers) - 1
-        made.metadata = [entry]
-    return made
-
-
-def written(made, path):
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(made.Pack(builder), b"TFL3")
-    path.write_bytes(bytes(builder.Output()))
-    return path
-
-
-def int8_model(**options):
-    tensors = [
-        tensor("in", (1, 3), "INT8", scale=0.5, zero_point=-128),
-        tensor("out", (1, 2), "INT8", scale=0.25, zero_point=3),
-        tensor("kernel", (2, 3), "INT8", buffer=1, scale=[0.1, 0.2], zero_point=[0, 0]),
-    ]
-    return model(tensors, [buffer(), buffer(KERNEL)], **options)
-
-
-def refusal(path):
-    with pytest.raises(InputError) as caught:
-        tflite_file.read(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.endswith(".")
-    return message
 
 
 def test_inputs_and_outputs_are_those_of_the_signature(tmp_path):
@@ -291,118 +220,3 @@ def test_reading_loads_no_native_code(tmp_path):
         "assert not {'ai_edge_litert', 'tensorflow', 'flatbuffers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-# Bad files
-
-
-@pytest.mark.parametrize("share", [0.25, 0.9])
-def test_a_cut_off_file_is_cut_off(share, tmp_path):
-    path = written(int8_model(), tmp_path / "model.tflite")
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * share)])
-    assert "cut off or damaged" in refusal(path)
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [(b"", "an empty file"), (b"hello\n", "a text file"), (b"PK\x03\x04" + bytes(99), "a zip archive")],
-)
-def test_a_foreign_file_is_named_for_what_it_is(content, words, tmp_path):
-    (tmp_path / "model.tflite").write_bytes(content)
-    message = refusal(tmp_path / "model.tflite")
-    assert words in message
-    assert "not a TFLite model" in message
-
-
-def test_nothing_but_the_identifier_is_damaged(tmp_path):
-    (tmp_path / "model.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3")
-    assert "cut off or damaged" in refusal(tmp_path / "model.tflite")
-
-
-def spoiled(change):
-    made = int8_model(signature=(entries(image=0), entries(logits=1)))
-    change(made)
-    return made
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda made: setattr(made, "version", 2), "schema version 2"),
-        (lambda made: setattr(made, "subgraphs", []), "no graph"),
-        (lambda made: setattr(made.subgraphs[0], "inputs", [9]), "tensor 9 of 3"),
-        (lambda made: setattr(made.subgraphs[0], "outputs", [-1]), "tensor -1 of 3"),
-        (lambda made: setattr(made.subgraphs[0].operators[0], "inputs", [3]), "tensor 3 of 3"),
-        (lambda made: setattr(made.subgraphs[0].operators[0], "outputs", [-1]), "tensor -1 of 3"),
-        (lambda made: setattr(made.subgraphs[0].operators[0], "opcodeIndex", 5), "operator 5 of 1"),
-        (lambda made: setattr(made.subgraphs[0].tensors[2], "buffer", 7), "buffer 7 of 2"),
-        (lambda made: setattr(made.subgraphs[0].tensors[2], "type", 99), "element type 99"),
-        (lambda made: setattr(made.subgraphs[0].tensors[2], "shape", [2, -3]), "shape [2, -3]"),
-        (
-            lambda made: setattr(made.subgraphs[0].tensors[2], "shape", [2, 4]),
-            "6 bytes for a tensor that needs 8",
-        ),
-        (lambda made: setattr(made.signatureDefs[0], "subgraphIndex", 4), "graph 4 of 1"),
-        (lambda made: setattr(made.signatureDefs[0].inputs[0], "tensorIndex", 4), "tensor 4 of 3"),
-        (lambda made: setattr(made.subgraphs[0].tensors[2], "externalBuffer", 1), "in another file"),
-    ],
-)
-def test_what_leads_out_of_the_file_is_told(change, words, tmp_path):
-    message = refusal(written(spoiled(change), tmp_path / "model.tflite"))
-    assert "cut off or damaged" in message
-    assert words in message
-
-
-def test_weights_behind_the_tables_must_be_there(tmp_path):
-    path = written(
-        spoiled(lambda made: setattr(made.buffers[1], "offset", 1 << 40)), tmp_path / "model.tflite"
-    )
-    assert "cut off or damaged" in refusal(path)
-
-
-def repeated(builder, offset, count):
-    builder.StartVector(4, count, 4)
-    for _ in range(count):
-        builder.PrependUOffsetTRelative(offset)
-    return builder.EndVector()
-
-
-def test_one_table_named_again_and_again_is_not_read_again_and_again(tmp_path):
-    builder = flatbuffers.Builder(1024)
-    one_tensor = tensor("t", (1, 3)).Pack(builder)
-    many_tensors = repeated(builder, one_tensor, 20_000)
-    schema.SubGraphStart(builder)
-    schema.SubGraphAddTensors(builder, many_tensors)
-    many_graphs = repeated(builder, schema.SubGraphEnd(builder), 20_000)
-    buffers = repeated(builder, buffer().Pack(builder), 1)
-    schema.ModelStart(builder)
-    schema.ModelAddVersion(builder, 3)
-    schema.ModelAddSubgraphs(builder, many_graphs)
-    schema.ModelAddBuffers(builder, buffers)
-    builder.Finish(schema.ModelEnd(builder), b"TFL3")
-    (tmp_path / "model.tflite").write_bytes(
-        bytes(builder.Output())
-    )  # 160 kB that ask for 400 million tensors
-    assert "more tables and vectors than the file has room for" in refusal(tmp_path / "model.tflite")
-
-
-@pytest.mark.parametrize("seed", range(200))
-def test_flipped_bytes_give_an_error_or_an_artifact_and_nothing_else(seed, tmp_path):
-    facts = notes.to_json([Step("quantize", {"scheme": "x"})], inputs=["image"], outputs=["logits"])
-    path = written(
-        int8_model(signature=(entries(image=0), entries(logits=1)), facts=facts), tmp_path / "m.tflite"
-    )
-    content = bytearray(path.read_bytes())
-    generator = random.Random(seed)
-    for _ in range(generator.randint(1, 12)):
-        content[generator.randrange(8, len(content))] = generator.choice(
-            (0, 1, 127, 128, 255, generator.randrange(256))
-        )
-    path.write_bytes(content)
-    try:
-        assert isinstance(tflite_file.read(path), Artifact)
-        parameters, nonzero = tflite_file.weights_summary(path)
-        assert 0 <= nonzero <= parameters
-    except InputError:
-        pass  # any other exception fails the test

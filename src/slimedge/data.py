@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from slimedge.artifact import TensorSpec
 from slimedge.binding import Binding, Scale, bind_inputs, parse_scale, raw_inputs
+from slimedge.data_arguments import (
+    check_enough,
+    check_lengths,
+    checked_limit,
+    checked_seed,
+    checked_size,
+    path_or_object,
+)
 from slimedge.errors import InputError
 from slimedge.labels import check_labels, tidied
-from slimedge.readers import ALLOWED, READERS, open_source
+from slimedge.readers import open_source
 from slimedge.readers.arrays import named_labels
 from slimedge.source import UNNAMED, UNNAMED_LABELS, Array, Indices, Options, Source
 from slimedge.splitting import count_of, drawing_order
@@ -105,18 +111,18 @@ class Data:
             labels=labels if isinstance(labels, str) else None,
             name=name,
             part=part,
-            image_size=_image_size(image_size),
+            image_size=checked_size(image_size),
             batched=batched,
-            limit=_limit(limit),
+            limit=checked_limit(limit),
         )
-        opened = open_source(_path_or_object(source), options)
+        opened = open_source(path_or_object(source), options)
         facts = opened.facts
         raw = facts.labels
         if labels is not None and not isinstance(labels, str):
             if raw:
                 raise InputError("labels were given twice, in the data and as labels=; give them once.")
             raw = named_labels(labels)
-            _same_length(raw, len(opened))
+            check_lengths(raw, len(opened))
         targets: dict[str, Array] = {}
         notices = list(facts.notices)
         for output, array in raw.items():
@@ -217,7 +223,7 @@ class Data:
             InputError: there are fewer.
         """
         n = count_of(n, len(self), "n")
-        return self._rows(self._drawn(np.arange(len(self)), (_seed(seed), 0))[:n])
+        return self._rows(self._drawn(np.arange(len(self)), (checked_seed(seed), 0))[:n])
 
     def split(
         self,
@@ -246,7 +252,7 @@ class Data:
         Raises:
             InputError: together they ask for more examples than there are.
         """
-        seed = _seed(seed)
+        seed = checked_seed(seed)
         train, test = self._part("train"), self._part("test")
         apart = len(train) > 0 and len(test) > 0
         pool = self._drawn(train if apart else np.arange(len(self)), (seed, 1))
@@ -261,10 +267,10 @@ class Data:
             n = min(CALIBRATION_EXAMPLES, (len(rest) + 1) // 2)
         else:
             n = count_of(calibration, len(pool), "calibration")
-        _enough(n, len(rest), "calibration", "evaluation leaves")
+        check_enough(n, len(rest), "calibration", "evaluation leaves")
         rest, for_calibration = rest[: len(rest) - n], rest[len(rest) - n :]
         n = len(rest) if training is None else count_of(training, len(pool), "training")
-        _enough(n, len(rest), "training", "calibration and evaluation leave")
+        check_enough(n, len(rest), "training", "calibration and evaluation leave")
         return Splits(
             calibration=self._rows(for_calibration),
             training=self._rows(rest[:n]),
@@ -392,60 +398,3 @@ def _unbound(name: str, dtype: np.dtype[Any], scale: Scale, *, alone: bool) -> B
     if factor is None:
         return Binding(name, name, dtype)
     return Binding(name, name, np.dtype(np.float32), scale=factor)
-
-
-def _path_or_object(given: Any) -> Any:
-    """Turn text into a path, unless it is `module:function`.
-
-    Raises:
-        InputError: nothing is there.
-    """
-    if isinstance(given, str) and not Path(given).exists() and READERS["function"]().knows(given):
-        return given
-    if not isinstance(given, str | os.PathLike):
-        return given
-    path = Path(given).expanduser()
-    if not path.exists():
-        raise InputError(f"there is no {path}; give {ALLOWED}.")
-    return path
-
-
-def _image_size(given: tuple[int, int] | str | None) -> tuple[int, int] | None:
-    if given is None:
-        return None
-    sides = given.lower().split("x") if isinstance(given, str) else given
-    try:
-        height, width = (int(side) for side in sides)
-    except (TypeError, ValueError):
-        height = width = 0
-    if height < 1 or width < 1:
-        raise InputError(
-            f"image_size={given!r} is not allowed; give height and width, as 224x224 or (224, 224)."
-        )
-    return height, width
-
-
-def _limit(given: int | None) -> int | None:
-    if given is not None and given < 1:
-        raise InputError(f"limit={given} is not allowed; give the number of examples to take, 1 or more.")
-    return given
-
-
-def _seed(given: object) -> int:
-    if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < 0:
-        raise InputError(f"seed={given!r} is not allowed; give an integer from 0.")
-    return int(given)
-
-
-def _enough(n: int, available: int, name: str, before: str) -> None:
-    if n > available:
-        raise InputError(
-            f"{name} asks for {n:,} examples and {before} {available:,}; ask for fewer, or give more data."
-        )
-
-
-def _same_length(labels: Mapping[str, Array], n: int) -> None:
-    for array in labels.values():
-        count = len(array) if array.ndim else 1
-        if count != n:
-            raise InputError(f"the data has {n:,} examples and {count:,} labels; give one label an example.")
