@@ -379,3 +379,11 @@ def tokens() -> keras.Model:
     x = layers.GlobalAveragePooling1D()(layers.Dense(6, activation="relu")(x))
     x = layers.MultiHeadAttention(2, 4)(layers.Reshape((2, 6))(layers.Concatenate()([x, y])), x[:, None])
     return keras.Model(inputs, layers.Dense(2, name="weight_1")(layers.TimeDistributed(layers.Dense(3))(x)))
+
+
+def save_with_data(count):
+    """Save a model of two layers as float.keras, and examples with its own answers as labels as data.npz."""
+    network = MODELS["conv_batchnorm_relu"]()
+    network.save("float.keras")
+    inputs = examples(network, count=count)
+    np.savez("data.npz", **inputs, y=np.argmax(network.predict(inputs["picture"], verbose=0), axis=1))

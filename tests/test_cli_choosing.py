@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_models
+from cli_output import in_one_line
 
 from slimedge.benchmarks import fastest
 from slimedge.cli.running import run
@@ -20,16 +21,8 @@ COMMAND = ["quantize", "float.keras", "--data", "data.npz", "-o", "out.keras", "
 def folder(tmp_path, monkeypatch):
     """A folder to work in, with a model of two layers and labelled data."""
     monkeypatch.chdir(tmp_path)
-    network = small_models.MODELS["conv_batchnorm_relu"]()
-    network.save("float.keras")
-    inputs = small_models.examples(network, count=200)
-    np.savez("data.npz", **inputs, y=np.argmax(network.predict(inputs["picture"], verbose=0), axis=1))
+    small_models.save_with_data(count=200)
     return tmp_path
-
-
-def told(capsys) -> tuple[str, str]:
-    out, error = capsys.readouterr()
-    return " ".join(out.split()), " ".join(error.split())
 
 
 @pytest.fixture
@@ -59,14 +52,14 @@ def test_bits_of_layers_are_taken_and_told(folder, capsys):
 @pytest.mark.parametrize("given", ["conv=", "=4", "conv", "conv=half"])
 def test_bits_without_a_pattern_or_a_number_are_refused(folder, capsys, given):
     assert run([*COMMAND, "--bits", given]) == 2
-    assert f"--bits {given} is not allowed; name layers and their bits" in told(capsys)[1]
+    assert f"--bits {given} is not allowed; name layers and their bits" in in_one_line(capsys)[1]
     assert not Path("out.keras").exists()
 
 
 def test_a_budget_of_accuracy_chooses_bits_and_says_why(folder, capsys):
     assert run([*COMMAND, "--max-accuracy-drop", "5"]) == 0
 
-    out, error = told(capsys)
+    out, error = in_one_line(capsys)
     document = json.loads(Path("done.json").read_text())
     assert error == ""
     assert "bits chosen for at most 5 points" in out
@@ -87,7 +80,7 @@ def test_a_budget_of_accuracy_chooses_bits_and_says_why(folder, capsys):
 )
 def test_a_budget_beside_what_it_would_choose_is_refused(folder, capsys, arguments, words):
     assert run([*COMMAND, "--max-accuracy-drop", "1", *arguments]) == 2
-    assert words in told(capsys)[1]
+    assert words in in_one_line(capsys)[1]
     assert not Path("out.keras").exists()
 
 
@@ -98,7 +91,7 @@ def test_a_budget_for_outputs_without_classes_is_refused(tmp_path, monkeypatch, 
     np.savez("data.npz", **small_models.examples(network, count=60))
 
     assert run([*COMMAND, "--max-accuracy-drop", "1"]) == 2
-    assert "gives numbers, not classes, so no accuracy can be lost" in told(capsys)[1]
+    assert "gives numbers, not classes, so no accuracy can be lost" in in_one_line(capsys)[1]
 
 
 def test_the_fastest_that_was_tried_is_written_and_exported_so(folder, timed, capsys):
@@ -106,7 +99,7 @@ def test_the_fastest_that_was_tried_is_written_and_exported_so(folder, timed, ca
 
     assert run([*COMMAND, "--target", "litert"]) == 0
 
-    out, _ = told(capsys)
+    out, _ = in_one_line(capsys)
     assert "tried on litert, float takes 1.00 ms: auto: 1.50× (1.47 to 1.53)" in out
     assert "auto runs at 1.50× the speed of float on litert." in out
     document = json.loads(Path("done.json").read_text())
@@ -130,7 +123,7 @@ def test_the_integers_that_won_are_those_of_the_export(folder, timed, capsys):
 def test_nothing_is_written_where_float_is_the_fastest(folder, timed, capsys):
     assert run([*COMMAND, "--target", "litert"]) == 1
 
-    assert "no quantized file is faster than float on litert: the fastest" in told(capsys)[1]
+    assert "no quantized file is faster than float on litert: the fastest" in in_one_line(capsys)[1]
     assert not Path("out.keras").exists()
     assert not Path("done.json").exists()
 
@@ -140,12 +133,12 @@ def test_an_export_for_a_target_is_kept_only_where_it_is_faster(folder, timed, c
     export = ["export", "out.keras", "--float", "float.keras", "-o", "files", "--target", "litert"]
 
     assert run(export) == 1
-    assert "no quantized file is faster than float on litert" in told(capsys)[1]
+    assert "no quantized file is faster than float on litert" in in_one_line(capsys)[1]
     assert not Path("files").exists()
 
     timed["tflite"] = 2.0
     assert run(export) == 0
-    assert "tflite runs at 2.00× the speed of float on litert." in told(capsys)[0]
+    assert "tflite runs at 2.00× the speed of float on litert." in in_one_line(capsys)[0]
     assert [file.name for file in Path("files").iterdir()] == ["out.tflite"]
 
 
@@ -168,7 +161,7 @@ def test_an_export_for_a_target_is_kept_only_where_it_is_faster(folder, timed, c
 )
 def test_an_export_for_a_target_says_what_it_needs(folder, capsys, arguments, words):
     assert run(["export", *arguments]) == 2
-    assert words in told(capsys)[1]
+    assert words in in_one_line(capsys)[1]
 
 
 def test_sensitivity_prints_a_table_and_writes_a_page(folder, capsys):
@@ -176,11 +169,11 @@ def test_sensitivity_prints_a_table_and_writes_a_page(folder, capsys):
 
     assert run([*command, "--json", "found.json"]) == 0
 
-    out, _ = told(capsys)
+    out, _ = in_one_line(capsys)
     assert "3-bit weights" in out
     assert "and the change of accuracy in points, on 40 examples" in out
     assert set(json.loads(Path("found.json").read_text())["everything"]) == {"3", "8"}
     assert "3-bit weights" in Path("page.html").read_text()
 
     assert run([*command[:4], "--bits", "many"]) == 2
-    assert "--bits many is not allowed; give whole numbers with commas" in told(capsys)[1]
+    assert "--bits many is not allowed; give whole numbers with commas" in in_one_line(capsys)[1]

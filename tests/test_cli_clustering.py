@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_models
+from cli_output import in_one_line
 
 from slimedge.cli.running import run
 from slimedge.keras_file import load_model
@@ -19,16 +20,8 @@ COMMAND = ["cluster", "float.keras", "--data", "data.npz", "-o", "out.keras"]
 def folder(tmp_path, monkeypatch):
     """A folder to work in, with a model of two layers and labelled data."""
     monkeypatch.chdir(tmp_path)
-    network = small_models.MODELS["conv_batchnorm_relu"]()
-    network.save("float.keras")
-    inputs = small_models.examples(network, count=100)
-    np.savez("data.npz", **inputs, y=np.argmax(network.predict(inputs["picture"], verbose=0), axis=1))
+    small_models.save_with_data(count=100)
     return tmp_path
-
-
-def told(capsys) -> tuple[str, str]:
-    out, error = capsys.readouterr()
-    return " ".join(out.split()), " ".join(error.split())
 
 
 def test_a_file_is_clustered_trained_scored_and_described(folder, capsys):
@@ -36,7 +29,7 @@ def test_a_file_is_clustered_trained_scored_and_described(folder, capsys):
 
     assert run([*COMMAND, *given, "--json", "done.json"]) == 0
 
-    text, _ = told(capsys)
+    text, _ = in_one_line(capsys)
     found = json.loads(Path("done.json").read_text())
     settings = found["clustering"]
     assert (
@@ -64,7 +57,7 @@ def test_layers_channels_and_batchnorm_are_as_asked_for(folder, capsys):
 
     assert run([*COMMAND, *given, "--epochs", "0", "--json", "-", "--quiet"]) == 0
 
-    settings = json.loads(told(capsys)[0])["clustering"]
+    settings = json.loads(in_one_line(capsys)[0])["clustering"]
     assert settings["layer_values"] == {"classes": 3}
     assert settings["folded"] == []
     kernel = load_model("out.keras").get_layer("classes").kernel.numpy()
@@ -85,5 +78,5 @@ def test_layers_channels_and_batchnorm_are_as_asked_for(folder, capsys):
 def test_what_cannot_be_used_is_refused_and_nothing_is_written(folder, capsys, given, said):
     assert run([*COMMAND, *given]) == 2
 
-    assert said in told(capsys)[1]
+    assert said in in_one_line(capsys)[1]
     assert not Path("out.keras").exists()

@@ -79,11 +79,11 @@ class Choosing:
         """
         orders = [group.units[np.argsort(self.scores[group.units], kind="stable")] for group in self.groups]
         options = [self._options(group) for group in self.groups]
-        ranked: list[int] = []
-        if self.ranking == "layer":
+        in_turn = self.ranking == "global"
+        ranked = self._least_worth(orders, options, target.kind) if in_turn else []
+        if not in_turn:
             counts_at, last = _same_ratio([len(order) for order in orders], options)
         else:
-            ranked = self._least_worth(orders, options, target.kind)
             counts_at, last = (lambda step: _counted(options, ranked[:step])), len(ranked)
 
         def left(counts: Counts) -> float:
@@ -96,7 +96,7 @@ class Choosing:
         wanted = 1 - target.value if target.kind == "ratio" else target.value
         least, whole = left(counts_at(last)), left(counts_at(0))
         most = wanted + TOLERANCE * whole
-        if least > wanted + TOLERANCE * whole:
+        if least > most:
             if target.kind == "ratio":
                 raise OutOfReachError(
                     f"at most {100 * (1 - least):.1f} % of the channels of model '{self.graph.name}' that can go do "
@@ -111,12 +111,10 @@ class Choosing:
         while low < high:
             middle = (low + high) // 2
             low, high = (low, middle) if left(counts_at(middle)) <= most else (middle + 1, high)
-        if not ranked:
+        if not in_turn:
             return _taken(orders, counts_at(low))
-        return _taken(
-            orders,
-            _counted(options, _fewest(ranked[:low], lambda steps: left(_counted(options, steps)) <= most)),
-        )
+        fewest = _fewest(ranked[:low], lambda steps: left(_counted(options, steps)) <= most)
+        return _taken(orders, _counted(options, fewest))
 
     def all_that_can_go(self) -> frozenset[int]:
         """Choose as many units as can go."""
@@ -179,11 +177,16 @@ def _fewest(steps: Sequence[int], enough: Callable[[Sequence[int]], bool]) -> li
         steps: places of groups, the last of which are worth the most; these are looked at first.
         enough: whether steps reach what was asked for.
     """
-    kept = list(steps)
-    for place in range(len(steps) - 1, max(-1, len(steps) - 1 - LOOKED_AT), -1):
+    kept, needed = list(steps), set[int]()
+    for place in reversed(range(max(0, len(steps) - LOOKED_AT), len(steps))):
+        # A step that a group needs is needed still when others were left out.
+        if steps[place] in needed:
+            continue
         fewer = [*kept[:place], *kept[place + 1 :]]
         if enough(fewer):
             kept = fewer
+        else:
+            needed.add(steps[place])
     return kept
 
 

@@ -133,11 +133,11 @@ def work_of(graph: Graph, tracing: Tracing, kind: str) -> NDArray[np.float64]:
             whole = float(macs.get(use.layer.name, 0)) if fresh else 0.0
         np.add.at(totals, tracing.units.roots(use.ids), whole / len(use.ids))
     if kind == "macs":
-        for node in graph.nodes:
-            for value in (*node.inputs, *node.outputs) if macs.get(node.layer.name) else ():
-                ids = tracing.ids[value]
-                moved = MACS_A_NUMBER * math.prod(size or 1 for size in value.shape[1:])
-                np.add.at(totals, tracing.units.roots(ids), moved / ids.size)
+        multiplying = (node for node in graph.nodes if macs.get(node.layer.name))
+        for value in (value for node in multiplying for value in (*node.inputs, *node.outputs)):
+            ids = tracing.ids[value]
+            moved = MACS_A_NUMBER * math.prod(size or 1 for size in value.shape[1:])
+            np.add.at(totals, tracing.units.roots(ids), moved / ids.size)
     return totals
 
 
