@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slimedge.compress.fitting.keepers import Keeper
+from slimedge.compress.fitting import strategies
+from slimedge.compress.fitting.aims import GoalsAim
+from slimedge.compress.fitting.loop import Fitted, KeepersOf, fit
 from slimedge.compress.fitting.outputs import cut_to, opened, trained_outputs
 from slimedge.compress.fitting.settings import FitSettings
 from slimedge.compress.fitting.teaching import teaching
-from slimedge.compress.norm_statistics import with_measured_norms
+from slimedge.compress.norm_statistics import NORM, with_measured_norms
 from slimedge.compress.simplifying import strip_training_only
 from slimedge.graph import Graph, Layer, with_values
 from slimedge.graph_making import layer_names, to_model
 from slimedge.graph_reading import from_model
 from slimedge.keras_file import output_specs
 from slimedge.lineage import lineage_of, with_lineage
+from slimedge.precision import mixed_precision
 from slimedge.progress import Progress, silent
 
 if TYPE_CHECKING:
     import keras
 
     from slimedge.data import Data
-
-KeepersOf = Callable[["keras.Model"], Sequence[Keeper]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,16 @@ class FineTuned:
 
     Attributes:
         model: with the inputs, outputs and names of the one that was given.
-        epoch_losses: the mean loss of each epoch.
+        fitted: how it went.
     """
 
     model: keras.Model
-    epoch_losses: tuple[float, ...]
+    fitted: Fitted
+
+    @property
+    def epoch_losses(self) -> tuple[float, ...]:
+        """The mean loss of each epoch."""
+        return self.fitted.epoch_losses
 
 
 def fine_tuned(
@@ -76,29 +82,58 @@ def fine_tuned(
         CheckError: see `slimedge.compress.fitting.loop.fit`.
     """
     from slimedge.compress.fitting.goals import goals_of
-    from slimedge.compress.fitting.loop import fit
 
     whole = from_model(model)
     graph = opened(strip_training_only(whole)[0])
     outputs, goals = goals_of(trained_outputs(graph), teacher, model, data, settings)
     producers = graph.producers()
     trained = cut_to(graph, outputs, [producers[output.value].layer.name for output in outputs])
-    network = to_model(trained)
     specs = output_specs(model)
-    losses = fit(
-        network,
+    aim = GoalsAim(
         goals,
-        data,
-        settings,
-        teach=teaching(teacher),
-        labels_of=lambda part: part.labels_for(specs) if settings.loss is not None else {},
-        keepers=keepers_of(network),
-        progress=progress,
+        teaching(teacher),
+        lambda part: part.labels_for(specs) if settings.loss is not None else {},
     )
-    found = with_lineage(
-        to_model(with_values(whole, {}, _learned(whole, trained, network))), lineage_of(model)
-    )
-    return FineTuned(with_measured_norms(found, data, seed=settings.seed), losses)
+    network = network_of(trained, settings)
+    fitted = fit(network, aim, data, settings, keepers=keepers_of(network), progress=progress)
+    learned = with_learned(model, whole, trained, network)
+    return FineTuned(with_measured_norms(learned, data, seed=settings.seed), fitted)
+
+
+def network_of(graph: Graph, settings: FitSettings) -> keras.Model:
+    """Make the model that trains: in the precision and on the devices of the settings."""
+    strategy = None if settings.strategy is None else strategies.start(settings.strategy)
+    if strategy is not None:
+        graph = _with_common_norms(graph)
+    if settings.precision != "float32":
+        graph = mixed_precision(graph, settings.precision)
+    with strategies.within(strategy):
+        return to_model(graph)
+
+
+def with_learned(
+    model: keras.Model, whole: Graph, trained: Graph, network: keras.Model
+) -> keras.Model:
+    """Give the whole model with what the layers of one that trained have learned.
+
+    Args:
+        model: as it was given; its lineage is kept.
+        whole: its graph.
+        trained: what was made into `network`, whose layers have the names of those of `whole`.
+        network: after training.
+    """
+    changed = with_values(whole, {}, _learned(whole, trained, network))
+    return with_lineage(to_model(changed), lineage_of(model))
+
+
+def _with_common_norms(graph: Graph) -> Graph:
+    """Let BatchNorm take the statistics of the whole batch, not of the part that a device has of it."""
+    common = {
+        layer: layer.changed(synchronized=True)
+        for layer in graph.calls()
+        if layer.kind == NORM and layer.config.get("trainable", True)
+    }
+    return with_values(graph, {}, common)
 
 
 def _learned(whole: Graph, trained: Graph, network: keras.Model) -> Mapping[Layer, Layer]:

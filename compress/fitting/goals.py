@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +91,9 @@ def goals_of(
     goals = []
     for output in chosen:
         name = specs[output.position].name
-        if callable(settings.loss):
-            goals.append(Goal(output.function, label=name, own=settings.loss))
+        own = settings.loss.get(name) if isinstance(settings.loss, Mapping) else settings.loss
+        if callable(own):
+            goals.append(Goal(output.function, label=name, own=own))
             continue
         classes = labels[name].dtype.kind == "i"
         shown = classes and output.function == "identity" and _are_probabilities(model, output, data)

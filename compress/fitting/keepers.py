@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
+
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import keras
@@ -39,6 +42,12 @@ class Keeper(Protocol):
             CheckError: what had to be kept is lost.
         """
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Give what has to be known to go on later, beside the model's variables and the step."""
+
+    def set_state(self, state: Mapping[str, NDArray[Any]], /) -> None:
+        """Go on from there, after `start` and `optimizing`."""
+
 
 class Keeping:
     """A keeper that does nothing, for those that need some of the methods only."""
@@ -63,4 +72,11 @@ class Keeping:
         """Do nothing."""
 
     def check(self) -> None:
+        """Do nothing."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Give nothing."""
+        return {}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]], /) -> None:
         """Do nothing."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
+from slimedge.compress.fitting.optimizers import OPTIMIZERS
+from slimedge.compress.fitting.schedule import SCHEDULES
+from slimedge.compress.fitting.strategies import STRATEGIES
 from slimedge.errors import CheckError, InputError
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +20,20 @@ class FitSettings:
 
     Attributes:
         epochs: passes over the data; each in another order.
-        learning_rate: of Adam at its highest, after a short warm-up; a cosine takes it to 0.
-        batch_size: examples a step.
-        loss: None trains towards a float model's outputs; `labels` on the data's; or a function of (labels, outputs).
-        seed: of the order of the examples.
+        learning_rate: of the optimizer at its highest, after a short warm-up; the schedule takes it on from there.
+        batch_size: examples a step, of all devices together.
+        loss: None trains towards a float model's outputs; `labels` on the data's; a function of (labels, outputs); or
+            such functions by the name of the output.
+        seed: of the order of the examples, and of what is drawn.
+        schedule: of the learning rate, a name in `slimedge.compress.fitting.schedule.SCHEDULES`.
+        optimizer: a name in `slimedge.compress.fitting.optimizers.OPTIMIZERS`, or a Keras optimizer, whose settings
+            are taken with the learning rate or schedule that it has.
+        precision: what layers compute in: `float32`, `mixed_bfloat16` or `mixed_float16`; weights stay float32.
+        strategy: None, or a name in `slimedge.compress.fitting.strategies.STRATEGIES`: `mirrored` for all GPUs of this
+            machine, `multi-worker` for the machines of TF_CONFIG.
+        validation: share of the examples that is held out and looked at after each epoch; the weights of the epoch
+            with the least loss there are kept.
+        patience: epochs without a smaller loss on what is held out after which training ends; None for never.
 
     Raises:
         InputError: one is outside of what is allowed.
@@ -27,11 +42,18 @@ class FitSettings:
     epochs: int = 1
     learning_rate: float = 1e-3
     batch_size: int = 128
-    loss: str | Callable[[Any, Any], Any] | None = None
+    loss: str | Callable[[Any, Any], Any] | Mapping[str, Callable[[Any, Any], Any]] | None = None
     seed: int = 0
+    schedule: str = "cosine"
+    optimizer: Any = "adam"
+    precision: str = "float32"
+    strategy: str | None = None
+    validation: float = 0.0
+    patience: int | None = None
 
     def __post_init__(self) -> None:
-        if self.loss is not None and self.loss != "labels" and not callable(self.loss):
+        known = self.loss is None or self.loss == "labels" or callable(self.loss)
+        if not known and not isinstance(self.loss, Mapping):
             raise InputError(
                 f"loss={self.loss!r} is not allowed; give 'labels', a function of (labels, outputs), or None to train "
                 "towards the float model's outputs."
@@ -47,6 +69,23 @@ class FitSettings:
             )
         if self.seed < 0:
             raise InputError(f"seed={self.seed!r} is not allowed; give an integer from 0.")
+        SCHEDULES.check(self.schedule)
+        if isinstance(self.optimizer, str):
+            OPTIMIZERS.check(self.optimizer)
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision={self.precision!r} is not allowed; give {', '.join(PRECISIONS)}.")
+        if self.strategy is not None:
+            STRATEGIES.check(self.strategy)
+        if not 0 <= self.validation < 1:
+            raise InputError(
+                f"validation={self.validation!r} is not allowed; give the share of the examples that is held out, from "
+                "0 to below 1."
+            )
+        if self.patience is not None and not (self.patience >= 1 and self.validation):
+            raise InputError(
+                f"patience={self.patience!r} with validation={self.validation!r} is not allowed; give a number of "
+                "epochs, 1 or more, and a share of the examples to look at, as validation=0.1."
+            )
 
     @property
     def loss_name(self) -> str:
@@ -57,12 +96,24 @@ class FitSettings:
             ('distillation', 'labels')
         """
         loss = self.loss or "distillation"
+        if isinstance(loss, Mapping):
+            return ", ".join(sorted({getattr(one, "__name__", type(one).__name__) for one in loss.values()}))
         return loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
 
     def told(self) -> dict[str, Any]:
         """Give these settings as a lineage names them."""
         names = ("epochs", "learning_rate", "batch_size", "seed")
-        return {**{name: getattr(self, name) for name in names}, "loss": self.loss_name}
+        usual = {field.name: field.default for field in fields(FitSettings)}
+        others = {
+            name: getattr(self, name)
+            for name in ("schedule", "precision", "strategy", "validation", "patience")
+            if getattr(self, name) != usual[name]
+        }
+        if not isinstance(self.optimizer, str):
+            others["optimizer"] = type(self.optimizer).__name__
+        elif self.optimizer != usual["optimizer"]:
+            others["optimizer"] = self.optimizer
+        return {**{name: getattr(self, name) for name in names}, "loss": self.loss_name, **others}
 
     def diverged(self, what: str) -> CheckError:
         """Give the error for training that led to numbers which are not finite."""

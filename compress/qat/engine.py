@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slimedge.compress.fitting.aims import GoalsAim
 from slimedge.compress.fitting.goals import goals_of
 from slimedge.compress.fitting.loop import fit
 from slimedge.compress.fitting.outputs import trained_outputs
@@ -70,17 +71,13 @@ def train(
     training = training_graph(graph, outputs, ranges=settings.ranges, learned_scales=learned, norms=norms)
     model = to_model(training.graph)
     specs = output_specs(quantized)
-    history = fit(
-        model,
+    aim = GoalsAim(
         goals,
-        data,
-        settings,
-        teach=teaching(teacher),
-        labels_of=lambda part: part.labels_for(specs) if settings.loss is not None else {},
-        keepers=keepers_of(settings),
-        progress=progress,
+        teaching(teacher),
+        lambda part: part.labels_for(specs) if settings.loss is not None else {},
     )
-    return Outcome(to_model(finished(graph, training, model)), history)
+    fitted = fit(model, aim, data, settings, keepers=keepers_of(settings), progress=progress)
+    return Outcome(to_model(finished(graph, training, model)), fitted.epoch_losses)
 
 
 ENGINE = Engine(train)

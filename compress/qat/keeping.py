@@ -96,7 +96,7 @@ class Freezing(Keeping):
 
     def before(self, step: int, steps: int, /) -> None:
         """Freeze them where it is time."""
-        if step == math.ceil(self._share * steps):
+        if self.training and step >= math.ceil(self._share * steps):
             for layer in self._freezing:
                 layer.frozen = True
             self.training = False

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slimedge.compress.fitting.keepers import Keeping
 from slimedge.compress.sparsity.patterns import Pattern
@@ -112,6 +113,18 @@ class Masks:
                     "leave that layer out with exclude, and report this."
                 )
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Give which weights are kept, and the sparsity."""
+        kept = {f"kept_{index}": kept for index, kept in enumerate(self._kept)}
+        return {"sparsity": np.asarray(self.sparsity), **kept}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take masks that `state` gave."""
+        self.sparsity = float(state["sparsity"])
+        self._kept = [state[f"kept_{index}"].astype(bool) for index in range(len(self._kept))]
+        for mask, kept in zip(self._masks, self._kept, strict=True):
+            mask.assign(kept.astype(mask.dtype))
+
     @property
     def weights(self) -> tuple[Prunable, ...]:
         """The weights that have a mask."""
@@ -131,7 +144,7 @@ class Growth:
     def __init__(self, masks: Masks, schedule: Schedule, final: float, steps: int) -> None:
         self._masks, self._schedule, self._final = masks, schedule, final
         self._every = max(steps // UPDATES, 1)
-        self._begun = False
+        self._begun = masks.sparsity == final
 
     def before(self, step: int) -> None:
         """Grow the masks in front of a step where it is time."""
@@ -179,6 +192,14 @@ class MaskKeeper(Keeping):
     def project(self) -> None:
         """Set what is pruned to 0."""
         self.masks.apply()
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Give the masks."""
+        return self.masks.state()
+
+    def set_state(self, state: Mapping[str, NDArray[Any]], /) -> None:
+        """Take masks that `state` gave."""
+        self.masks.set_state(state)
 
     def check(self) -> None:
         """Look whether it is.

@@ -223,7 +223,7 @@ class Data:
             InputError: there are fewer.
         """
         n = count_of(n, len(self), "n")
-        return self._rows(self._drawn(np.arange(len(self)), (checked_seed(seed), 0))[:n])
+        return self.at(self._drawn(np.arange(len(self)), (checked_seed(seed), 0))[:n])
 
     def split(
         self,
@@ -272,9 +272,9 @@ class Data:
         n = len(rest) if training is None else count_of(training, len(pool), "training")
         check_enough(n, len(rest), "training", "calibration and evaluation leave")
         return Splits(
-            calibration=self._rows(for_calibration),
-            training=self._rows(rest[:n]),
-            evaluation=self._rows(np.sort(for_evaluation)),
+            calibration=self.at(for_calibration),
+            training=self.at(rest[:n]),
+            evaluation=self.at(np.sort(for_evaluation)),
         )
 
     def bind(
@@ -361,7 +361,8 @@ class Data:
         for name in sorted(self.targets):
             yield np.ascontiguousarray(self.targets[name][self.indices]).tobytes()
 
-    def _rows(self, positions: Indices) -> Data:
+    def at(self, positions: Indices) -> Data:
+        """Give the examples at positions 0…n-1 of these, in that order."""
         return replace(self, indices=self.indices[positions])
 
     def _classes(self) -> Array | None:

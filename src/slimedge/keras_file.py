@@ -347,12 +347,15 @@ def _reason(error: Exception) -> str:
 
 
 def _copy_with_notes(source: Path, target: Path, facts: dict[str, Any]) -> None:
-    """Copy an archive as it is, with slimedge's notes added to its metadata."""
+    """Copy an archive with slimedge's notes added to its metadata, and without the time: one model has one file."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for member in old.infolist():
+            fresh = zipfile.ZipInfo(member.filename)  # of 1980
+            fresh.compress_type, fresh.external_attr = member.compress_type, member.external_attr
             if member.filename == keras_archive.METADATA:
                 metadata = {**json.loads(old.read(member)), notes.KEY: facts}
-                new.writestr(member, json.dumps(metadata))
+                metadata.pop("date_saved", None)
+                new.writestr(fresh, json.dumps(metadata))
                 continue
-            with old.open(member) as packed, new.open(member, "w", force_zip64=True) as copy:
+            with old.open(member) as packed, new.open(fresh, "w", force_zip64=True) as copy:
                 shutil.copyfileobj(packed, copy, 1 << 20)

@@ -39,6 +39,36 @@ def single_precision(graph: Graph) -> Graph:
     return with_values(graph, moved, layers)
 
 
+def mixed_precision(graph: Graph, policy: str) -> Graph:
+    """Give a graph whose layers compute in half precision, with weights in float32; its inputs stay as they are.
+
+    Args:
+        graph: of float32.
+        policy: `mixed_float16` or `mixed_bfloat16`.
+    """
+    half = policy.removeprefix("mixed_")
+    layers = {
+        layer: layer.changed(dtype=policy)
+        for layer in graph.calls()
+        if _single_policy(layer.config.get("dtype")) and "dtype" in layer.config
+    }
+    made = {
+        value: Value(value.shape, half)
+        for node in graph.nodes
+        if node.layer in layers
+        for value in node.outputs
+        if value.dtype == "float32"
+    }
+    return with_values(graph, made, layers)
+
+
+def _single_policy(dtype: Any) -> bool:
+    """Whether a layer's setting means float32: by name, or as Keras writes a policy."""
+    if isinstance(dtype, Mapping):
+        dtype = dtype.get("config", {}).get("name")
+    return dtype == "float32"
+
+
 def _single(config: Any) -> Any:
     """A config with every policy and type of half precision replaced, in wrapped layers as well."""
     if isinstance(config, Mapping):
