@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from slimedge.artifact import Step
 from slimedge.canonical import canonical
 from slimedge.compress.bound_data import bound_to
-from slimedge.compress.qat.constraints import Constraint, KeepZeros
+from slimedge.compress.fitting.constraints import Constraint, kept_by_default
 from slimedge.compress.qat.engines import Engine, Outcome
 from slimedge.compress.qat.settings import Settings
 from slimedge.compress.quantization import is_quantized, quantize
@@ -31,19 +31,45 @@ ENGINES = Registry(
     {"keras": "slimedge.compress.qat.engine:ENGINE", "tfmot": "slimedge.compress.qat.tfmot.engine:ENGINE"},
 )
 
+# Fields of the settings that are arguments of `train`.
+ARGUMENTS = frozenset(
+    "epochs learning_rate batch_size ranges gradients batchnorm freeze_after loss weight_bits keep_zeros "
+    "keep_clusters constraints observer exclude engine seed".split()
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Train(Settings):
     """The stage of `train`, which says what its arguments mean."""
 
-    keep_zeros: bool = False
+    keep_zeros: bool | None = None
+    keep_clusters: bool | None = None
     observer: str = "minmax"
     exclude: tuple[str, ...] = ()
     engine: str = "keras"
 
-    def __call__(self, model: keras.Model, data: Data, /) -> keras.Model:
-        """Train a model, quantized first where it is float; see `train`."""
-        return train(model, data, **{field.name: getattr(self, field.name) for field in fields(self)})
+    takes_parent: ClassVar[bool] = True
+
+    def __call__(
+        self,
+        model: keras.Model,
+        data: Data,
+        /,
+        progress: Progress = silent,
+        parent: keras.Model | None = None,
+    ) -> keras.Model:
+        """Train a model, quantized first where it is float; see `train`.
+
+        Args:
+            model: as of `train`.
+            data: likewise.
+            progress: likewise.
+            parent: the model that a recipe starts from, which is the teacher where none of a kind is needed: without
+                a loss on labels and with BatchNorm folded.
+        """
+        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name in ARGUMENTS}
+        teacher = parent if self.loss is None and self.batchnorm == "folded" else None
+        return train(model, data, **settings, teacher=teacher, progress=progress)
 
 
 def train(
@@ -59,7 +85,8 @@ def train(
     freeze_after: float = 0.5,
     loss: str | Callable[[Any, Any], Any] | None = None,
     weight_bits: int | None = None,
-    keep_zeros: bool = False,
+    keep_zeros: bool | None = None,
+    keep_clusters: bool | None = None,
     constraints: Collection[Constraint] = (),
     teacher: keras.Model | None = None,
     observer: str = "minmax",
@@ -91,9 +118,11 @@ def train(
         loss: None trains towards the float model's outputs, which needs no labels; `labels` trains on the data's, by
             cross-entropy for classes and squared error for targets; or a function of (labels, outputs).
         weight_bits: 2 to 8, of all rounded weights; None keeps what quantization chose.
-        keep_zeros: whether weights that are 0 stay 0, as pruning left them.
-        constraints: other things that training keeps; see `slimedge.compress.qat.constraints`.
-        teacher: the float model, where `model` is quantized already.
+        keep_zeros: whether weights that are 0 stay 0; None where the lineage says that the model was pruned.
+        keep_clusters: whether weights that share a value go on to share one; None where it was clustered.
+        constraints: other things that training keeps; see `slimedge.compress.fitting.constraints`.
+        teacher: the model whose outputs are trained towards. For a quantized `model` that is the float one it was made
+            of; for a float one any with the same inputs and outputs, by default itself.
         observer: for a float model, as in `quantize`.
         exclude: likewise.
         engine: a name in `ENGINES`: `keras`, in this process, or `tfmot`, Google's own training in a process of its
@@ -108,7 +137,13 @@ def train(
         InputError: a setting or data that cannot be used, nothing to train, or nothing to train for.
         CheckError: the loss became NaN, or a constraint does not hold at the end; nothing was kept.
     """
-    held = (*((KeepZeros(),) if keep_zeros else ()), *constraints)
+    untold = engine != "keras"  # the others keep nothing, and say so where they are asked
+    kept = kept_by_default(
+        lineage_of(model),
+        zeros=bool(keep_zeros) if untold else keep_zeros,
+        clusters=bool(keep_clusters) if untold else keep_clusters,
+    )
+    held = (*kept, *constraints)
     settings = Settings(
         epochs=epochs,
         learning_rate=learning_rate,
@@ -127,14 +162,19 @@ def train(
     model = canonical(model)
     bound = bound_to(model, data)
     quantized = model
+    if teacher is not None:
+        teacher = canonical(teacher)
+        _check_teacher(teacher, quantized)
     if not is_quantized(model):
-        teacher = model
+        if teacher is not None and batchnorm == "trained":
+            raise InputError(
+                "batchnorm='trained' takes BatchNorm from the model itself, and another teacher was given; leave one "
+                "of them out."
+            )
+        teacher = model if teacher is None else teacher
         progress("calibrating")
         few = bound.take(min(CALIBRATION_EXAMPLES, len(bound)), seed=seed)
         quantized = quantize(model, few, scheme="static_wi8_ai8", observer=observer, exclude=exclude)
-    elif teacher is not None:
-        teacher = canonical(teacher)
-        _check_teacher(teacher, quantized)
     outcome = chosen.train(teacher, quantized, bound, settings, progress)
     lineage = [_without_levels(step) for step in lineage_of(quantized)]
     return with_lineage(outcome.model, (*lineage, _step(settings, engine, bound, outcome)))

@@ -11,7 +11,7 @@ import pytest
 from keras import layers
 from small_models import MODELS, examples, float_and_int8
 
-from slimedge.compress.qat.constraints import KeepZeros
+from slimedge.compress.fitting.constraints import KeepZeros
 from slimedge.compress.qat.rewriting import range_groups, with_weights
 from slimedge.compress.quantization import quantize
 from slimedge.compress.training import Train, train
