@@ -109,13 +109,13 @@ def score(
     """
     reference = outputs if baseline is None else baseline
     task = task_of(reference, labels, name=name)
-    answers = _answers(outputs, task)
-    truth = None if labels is None else _truth(labels, task, outputs, name)
+    answers = answers_of(outputs, task)
+    truth = None if labels is None else truth_of(labels, task, outputs, name)
     right = None if answers is None or truth is None else answers == truth
     accuracy = delta = agreement = None
     if right is not None:
         accuracy = _accuracy(right)
-    base_answers = None if baseline is None else _answers(baseline, task)
+    base_answers = None if baseline is None else answers_of(baseline, task)
     if base_answers is not None and answers is not None:
         agreement = Agreement(float(np.mean(answers == base_answers)), len(answers))
         if right is not None:
@@ -153,10 +153,10 @@ def drop(
         InputError: as of `score`.
     """
     task = task_of(baseline, labels, name=name)
-    answers, before = _answers(outputs, task), _answers(baseline, task)
+    answers, before = answers_of(outputs, task), answers_of(baseline, task)
     if answers is None or before is None:
         return None
-    truth = before if labels is None else _truth(labels, task, outputs, name)
+    truth = before if labels is None else truth_of(labels, task, outputs, name)
     gained = int(np.sum((answers == truth) & (before != truth)))
     lost = int(np.sum((answers != truth) & (before == truth)))
     n = len(answers)
@@ -181,8 +181,16 @@ def sqnr_db(reference: NDArray[Any], outputs: NDArray[Any]) -> float | None:
     return float(10.0 * np.log10(signal / max(noise, signal * _ROUNDING_POWER)))
 
 
-def _answers(outputs: NDArray[Any], task: Task) -> NDArray[np.int64] | None:
-    """Give one class an example, -1 where the numbers are not finite; None where the task has no classes."""
+def answers_of(outputs: NDArray[Any], task: Task) -> NDArray[np.int64] | None:
+    """Read the numbers as answers.
+
+    Args:
+        outputs: (n, …) of a model.
+        task: how they are to be read.
+
+    Returns:
+        (n,) one class an example, -1 where its numbers are not finite; None where the task has no classes.
+    """
     if task is Task.CLASSES:
         classes = np.argmax(outputs, axis=-1).astype(np.int64)
     elif task in {Task.PROBABILITY, Task.LOGIT}:
@@ -195,7 +203,21 @@ def _answers(outputs: NDArray[Any], task: Task) -> NDArray[np.int64] | None:
     return answers
 
 
-def _truth(labels: NDArray[Any], task: Task, outputs: NDArray[Any], name: str) -> NDArray[np.int64] | None:
+def truth_of(labels: NDArray[Any], task: Task, outputs: NDArray[Any], name: str) -> NDArray[np.int64] | None:
+    """Read the labels as right answers.
+
+    Args:
+        labels: (n, …) classes, or one-hot.
+        task: how they are to be read.
+        outputs: (n, …) of a model.
+        name: of the output, for messages.
+
+    Returns:
+        (n,) one class an example; None where the task has no classes.
+
+    Raises:
+        InputError: a class is beyond the model's.
+    """
     if task in {Task.PROBABILITY, Task.LOGIT}:
         return np.asarray(labels.reshape(-1), np.int64)
     if task is not Task.CLASSES:

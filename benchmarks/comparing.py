@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,15 @@ from numpy.typing import NDArray
 from slimedge.artifact import Artifact, Format, Step, TensorSpec
 from slimedge.artifact_file import read_artifact
 from slimedge.benchmarks import latency
-from slimedge.benchmarks.assembling import Measured, assemble
+from slimedge.benchmarks.assembling import Measured, assemble, layer_sqnr
+from slimedge.benchmarks.details.collecting import collect
+from slimedge.benchmarks.details.details import Details
 from slimedge.benchmarks.entries import HDF5_ENDINGS, Entry, check_interfaces, opened
+from slimedge.benchmarks.layer_latency import LayerTime, layer_latency
 from slimedge.benchmarks.predicting import predict
 from slimedge.benchmarks.weighing import weigh
 from slimedge.comparison import Comparison
-from slimedge.errors import InputError
+from slimedge.errors import InputError, SlimedgeError
 from slimedge.measurement import Environment
 from slimedge.progress import Progress, silent
 
@@ -105,22 +109,56 @@ def compare_groups(
         UnavailableError: as `compare`.
         RunError: as `compare`.
     """
-    conditions = conditions or Conditions()
-    if any(len(group) < 2 for group in groups) or not groups:
-        raise InputError("a comparison takes a baseline and at least one variant; name two models or more.")
-    if conditions.effort not in latency.SETTINGS:
-        raise InputError(
-            f"effort '{conditions.effort}' is not known; it can be {', '.join(latency.SETTINGS)}."
-        )
-    with opened(groups, conditions.targets, trust=conditions.trust) as entries:
-        everything = [entry for group in entries for entry in group]
-        check_interfaces(everything)
-        bound = None if data is None else _bound(data, everything, conditions)
-        measured = _measured(everything, bound, conditions, progress)
-        return tuple(
-            assemble(group, measured, notes=measured.notes if group is entries[0] else ())
-            for group in entries
-        )
+    with _looked_at(groups, data, conditions or Conditions(), progress) as (entries, _, measured):
+        return _assembled(entries, measured)
+
+
+@dataclass(frozen=True, slots=True)
+class Detailed:
+    """What one run gave.
+
+    Attributes:
+        comparisons: one a group.
+        details: what lies behind their figures, by the names of the models.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    details: Mapping[str, Details]
+
+
+def compare_groups_detailed(
+    groups: Sequence[Sequence[keras.Model | Artifact | Path | str]],
+    data: Data | None = None,
+    conditions: Conditions | None = None,
+    *,
+    progress: Progress = silent,
+) -> Detailed:
+    """Compare as `compare_groups` does, and keep what lies behind the figures, for a page to draw.
+
+    The layers of ONNX files that carry their SQNR are timed, too, each file in a process of its own.
+
+    Args:
+        groups: each a baseline and its variants.
+        data: the examples to compare on, all of them.
+        conditions: None for those of `Conditions()`.
+        progress: told what is being done.
+
+    Raises:
+        InputError: as `compare_groups`.
+        UnavailableError: as `compare_groups`.
+        RunError: as `compare_groups`.
+    """
+    with _looked_at(groups, data, conditions or Conditions(), progress) as (entries, bound, measured):
+        comparisons = _assembled(entries, measured)
+        details: dict[str, Details] = {}
+        for group in entries:
+            details |= collect(group, measured, bound)
+        for entry in (entry for group in entries for entry in group):
+            if entry.artifact.format is Format.ONNX and layer_sqnr(entry.artifact):
+                progress(f"timing the layers of {entry.name}")
+                times, notes = _layer_times(entry.artifact, measured.run.batch)
+                details[entry.name] = replace(details[entry.name], layer_times=times, notes=notes)
+        return Detailed(comparisons, details)
 
 
 def lineages(comparison: Comparison, models: Sequence[Path]) -> dict[str, tuple[Step, ...]]:
@@ -136,6 +174,41 @@ def lineages(comparison: Comparison, models: Sequence[Path]) -> dict[str, tuple[
         for variant, path in zip(variants, models, strict=True)
         if path.suffix.lower() not in HDF5_ENDINGS
     }
+
+
+@contextmanager
+def _looked_at(
+    groups: Sequence[Sequence[keras.Model | Artifact | Path | str]],
+    data: Data | None,
+    conditions: Conditions,
+    progress: Progress,
+) -> Iterator[tuple[list[list[Entry]], Data | None, Measured]]:
+    """Give the files, the data as they take it, and what was measured; models in memory are files meanwhile."""
+    if any(len(group) < 2 for group in groups) or not groups:
+        raise InputError("a comparison takes a baseline and at least one variant; name two models or more.")
+    if conditions.effort not in latency.SETTINGS:
+        raise InputError(
+            f"effort '{conditions.effort}' is not known; it can be {', '.join(latency.SETTINGS)}."
+        )
+    with opened(groups, conditions.targets, trust=conditions.trust) as entries:
+        everything = [entry for group in entries for entry in group]
+        check_interfaces(everything)
+        bound = None if data is None else _bound(data, everything, conditions)
+        yield entries, bound, _measured(everything, bound, conditions, progress)
+
+
+def _assembled(entries: Sequence[Sequence[Entry]], measured: Measured) -> tuple[Comparison, ...]:
+    return tuple(
+        assemble(group, measured, notes=measured.notes if group is entries[0] else ()) for group in entries
+    )
+
+
+def _layer_times(artifact: Artifact, batch: int) -> tuple[tuple[LayerTime, ...], tuple[str, ...]]:
+    """Give times and notes; a picture that cannot be had does not end a comparison."""
+    try:
+        return layer_latency(artifact, batch=batch), ()
+    except SlimedgeError as error:
+        return (), (f"Its layers could not be timed: {error}",)
 
 
 def _bound(data: Data, entries: Sequence[Entry], conditions: Conditions) -> Data:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slimedge.artifact import Artifact
 from slimedge.benchmarks import demo
-from slimedge.benchmarks.comparing import Conditions, compare_groups
+from slimedge.benchmarks.comparing import Conditions, compare_groups_detailed
 from slimedge.benchmarks.quantizing import quantize_file
 from slimedge.benchmarks.reporting import figures, html, quantization
 from slimedge.benchmarks.reporting import json as json_report
@@ -63,11 +63,11 @@ def demonstrate(
     say(f"4. compared on {len(evaluation):,} test images, and timed in turns")
     onnx, tflite, int8_onnx, int8_tflite = artifacts
     groups = [[onnx, int8_onnx], [tflite, int8_tflite]]
-    comparisons = compare_groups(
+    found = compare_groups_detailed(
         groups, evaluation, Conditions(effort=effort, threads=threads), progress=progress
     )
     lineage = {artifact.path.name: artifact.lineage for artifact in artifacts}
-    report = Report(TITLE, comparisons, lineage=lineage)
+    report = Report(TITLE, found.comparisons, lineage=lineage, details=found.details)
     for name, text in (("report.html", html.render(report)), ("report.json", json_report.render(report))):
         with atomic_path(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -7,9 +7,29 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from slimedge.artifact import Step
+from slimedge.benchmarks.details.details import Details
 from slimedge.benchmarks.judging import Direction, GoalOutcome, Judgement, judge
 from slimedge.benchmarks.reporting import figures
 from slimedge.comparison import Comparison, Speedup, Variant, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """One stage of a recipe, for the story of how the models came about.
+
+    Attributes:
+        title: of the stage (`prune-channels`), plain text.
+        settings: of the stage, in words, plain text.
+        variants: names of the variants that show the model after this stage, one a comparison at most.
+        seconds: that the stage took; None where that was not measured.
+        reused: whether its result was taken from an earlier run.
+    """
+
+    title: str
+    settings: str
+    variants: tuple[str, ...]
+    seconds: float | None = None
+    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +41,16 @@ class Report:
         comparisons: at least one; the models of one runtime stand together, baseline first.
         goals: what the user asked for, with outcomes.
         lineage: name of a variant to the steps that led to its file.
+        details: what lies behind the figures, by the name of the variant; only the page draws it.
+        stages: of the recipe that made the variants, in their order; every baseline is the untouched model.
     """
 
     title: str
     comparisons: tuple[Comparison, ...]
     goals: tuple[GoalOutcome, ...] = ()
     lineage: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
+    details: Mapping[str, Details] = field(default_factory=dict)
+    stages: tuple[Chapter, ...] = ()
 
 
 class Tone(StrEnum):

@@ -62,7 +62,7 @@ class Batches:
         order = int(np.random.SeedSequence((self._seed, number)).generate_state(1)[0])
         shuffled = self._data.take(len(self._data), seed=order)
         positions = self._positions(shuffled)[start * self._size : len(self) * self._size]
-        yield from self._read(self._data.at(positions), positions)
+        yield from self._read(self._data.rows(positions), positions)
 
     def in_order(self) -> Iterator[Batch]:
         """Give all examples once, in the data's order; the last batch may be smaller."""

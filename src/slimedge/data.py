@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -223,7 +224,30 @@ class Data:
             InputError: there are fewer.
         """
         n = count_of(n, len(self), "n")
-        return self.at(self._drawn(np.arange(len(self)), (checked_seed(seed), 0))[:n])
+        return self.rows(self._drawn(np.arange(len(self)), (checked_seed(seed), 0))[:n])
+
+    def rows(self, positions: Indices) -> Data:
+        """Give the examples at these positions, 0 to n - 1, in their order.
+
+        Args:
+            positions: (k,) whole numbers.
+
+        Example:
+            >>> Data.load(np.arange(5)).rows(np.array([4, 1])).arrays()[0]["x"].tolist()
+            [4, 1]
+        """
+        return replace(self, indices=self.indices[positions])
+
+    def with_class_names(self, names: Sequence[str]) -> Data:
+        """Give the same examples with names for the classes, in order, which reports then show.
+
+        Example:
+            >>> Data.load((np.zeros((2, 3)), np.array([0, 1]))).with_class_names(["cat", "dog"]).class_names
+            ('cat', 'dog')
+        """
+        source = copy(self.source)
+        source.facts = replace(source.facts, class_names=tuple(names))
+        return replace(self, source=source)
 
     def split(
         self,
@@ -272,9 +296,9 @@ class Data:
         n = len(rest) if training is None else count_of(training, len(pool), "training")
         check_enough(n, len(rest), "training", "calibration and evaluation leave")
         return Splits(
-            calibration=self.at(for_calibration),
-            training=self.at(rest[:n]),
-            evaluation=self.at(np.sort(for_evaluation)),
+            calibration=self.rows(for_calibration),
+            training=self.rows(rest[:n]),
+            evaluation=self.rows(np.sort(for_evaluation)),
         )
 
     def bind(
@@ -360,10 +384,6 @@ class Data:
                 yield from (np.ascontiguousarray(inputs[name]).tobytes() for name in self.input_names)
         for name in sorted(self.targets):
             yield np.ascontiguousarray(self.targets[name][self.indices]).tobytes()
-
-    def at(self, positions: Indices) -> Data:
-        """Give the examples at positions 0…n-1 of these, in that order."""
-        return replace(self, indices=self.indices[positions])
 
     def _classes(self) -> Array | None:
         labels = self.labels

@@ -75,8 +75,13 @@ def compare(
     if max_accuracy_drop is not None and data is None:
         raise InputError("--max-accuracy-drop needs examples with labels; give them with --data.")
     amount = options.amount(evaluation, "--samples")
-    from slimedge.benchmarks.comparing import compare as measure
-    from slimedge.benchmarks.comparing import lineages
+    from slimedge.benchmarks.comparing import (
+        Conditions,
+        Detailed,
+        compare_groups,
+        compare_groups_detailed,
+        lineages,
+    )
     from slimedge.benchmarks.judging import Goals, check_goals
     from slimedge.benchmarks.reporting import html as page
     from slimedge.benchmarks.reporting import json as json_report
@@ -94,24 +99,29 @@ def compare(
             raise InputError(
                 f"--max-accuracy-drop needs labels, and {data} has none; name them with --label-column."
             )
+    conditions = Conditions(
+        targets=target or (),
+        output=output_name,
+        threads=threads,
+        effort=effort,
+        allow_fallback=allow_fallback,
+        trust=trust,
+        raw_inputs=raw_input or (),
+        checks="types" if no_range_checks else "strict",
+    )
+    models = [before, *after]
     with on_terminal(quiet=quiet) as progress:
-        comparison = measure(
-            before,
-            after,
-            examples,
-            targets=target or (),
-            output=output_name,
-            threads=threads,
-            effort=effort,
-            allow_fallback=allow_fallback,
-            trust=trust,
-            raw_inputs=raw_input or (),
-            checks="types" if no_range_checks else "strict",
-            progress=progress,
-        )
+        # Only the page draws the details, and some of them are measured for it.
+        if html is None:
+            found = Detailed(compare_groups([models], examples, conditions, progress=progress), {})
+        else:
+            found = compare_groups_detailed([models], examples, conditions, progress=progress)
+    (comparison,) = found.comparisons
     goals = check_goals(comparison, Goals(max_accuracy_drop, min_speedup))
-    made = lineages(comparison, [before, *after])
-    report = Report(title or f"{before.name}, before and after", (comparison,), goals, made)
+    made = lineages(comparison, models)
+    report = Report(
+        title or f"{before.name}, before and after", (comparison,), goals, made, details=found.details
+    )
     output.show(lambda console: terminal.show(report, console))
     if html is not None:
         write_text(html, page.render(report))
