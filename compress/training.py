@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from slimedge.artifact import Step
 from slimedge.canonical import canonical
 from slimedge.compress.bound_data import bound_to
+from slimedge.compress.observers import maker
 from slimedge.compress.qat.constraints import Constraint, KeepZeros
 from slimedge.compress.qat.engines import Engine, Outcome
 from slimedge.compress.qat.settings import Settings
@@ -44,6 +45,15 @@ class Train(Settings):
     def __call__(self, model: keras.Model, data: Data, /) -> keras.Model:
         """Train a model, quantized first where it is float; see `train`."""
         return train(model, data, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    def check(self) -> None:
+        """Refuse settings that no model can be trained with, beside those that cannot be made at all.
+
+        Raises:
+            InputError: one is outside of what is allowed.
+        """
+        ENGINES.check(self.engine)
+        maker(self.observer)
 
 
 def train(
@@ -94,8 +104,8 @@ def train(
         keep_zeros: whether weights that are 0 stay 0, as pruning left them.
         constraints: other things that training keeps; see `slimedge.compress.qat.constraints`.
         teacher: the float model, where `model` is quantized already.
-        observer: for a float model, as in `quantize`.
-        exclude: likewise.
+        observer: how ranges are found where the model is float, as in `quantize`.
+        exclude: names of layers that stay float, likewise.
         engine: a name in `ENGINES`: `keras`, in this process, or `tfmot`, Google's own training in a process of its
             own, for the models that it takes; see `slimedge.compress.qat.tfmot.engine`.
         seed: of the order of the examples; the same seed on the same machine gives the same model.
