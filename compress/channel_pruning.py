@@ -12,7 +12,6 @@ from slimedge.compress.bound_data import bound_to
 from slimedge.compress.channels.choosing import KINDS, RANKINGS, Target
 from slimedge.compress.channels.criteria import CRITERIA
 from slimedge.compress.channels.removal import Path, Removal, before_and_after
-from slimedge.compress.fitting.fine_tuning import fine_tuned
 from slimedge.compress.fitting.settings import FitSettings
 from slimedge.compress.norm_statistics import with_measured_norms
 from slimedge.compress.quantization import is_quantized
@@ -50,6 +49,15 @@ class PruneChannels:
         """Prune channels of a model; see `prune_channels`."""
         settings = {field.name: getattr(self, field.name) for field in fields(self)}
         return prune_channels(model, data, **settings, progress=progress)
+
+    def check(self) -> None:
+        """Refuse settings that no model's channels can be pruned with.
+
+        Raises:
+            InputError: one is outside of what is allowed.
+        """
+        self.removal()
+        FitSettings(max(self.epochs, 1), self.learning_rate, self.batch_size, self.loss, self.seed)
 
     def removal(self) -> Removal:
         """Give what is removed in one round.
@@ -122,6 +130,8 @@ def prune_channels(
 
     Reference: Fang et al., 2023, "DepGraph: towards any structural pruning"; Molchanov et al., 2019.
     """
+    from slimedge.compress.fitting.fine_tuning import fine_tuned
+
     asked = PruneChannels(
         ratio,
         macs,

@@ -15,7 +15,6 @@ from slimedge.compress.bound_data import bound_to
 from slimedge.compress.clusters import INITIALIZATIONS
 from slimedge.compress.clusters.groups import grouped, value_counts
 from slimedge.compress.clusters.keeping import Clustered, ClusterKeeper
-from slimedge.compress.fitting.fine_tuning import fine_tuned
 from slimedge.compress.fitting.settings import FitSettings
 from slimedge.compress.folding import fold_affine
 from slimedge.compress.quantization import is_quantized
@@ -56,6 +55,15 @@ class Cluster:
         """Cluster the weights of a model; see `cluster`."""
         settings = {field.name: getattr(self, field.name) for field in fields(self)}
         return cluster(model, data, **settings, progress=progress)
+
+    def check(self) -> None:
+        """Refuse settings that no model can be clustered with.
+
+        Raises:
+            InputError: one is outside of what is allowed.
+        """
+        _check(self.clusters, self.init, self.granularity, self.epochs)
+        FitSettings(max(self.epochs, 1), self.learning_rate, self.batch_size, self.loss, self.seed)
 
 
 def cluster(
@@ -108,11 +116,9 @@ def cluster(
         InputError: a quantized model, a setting or data that cannot be used, or a pattern that fits no layer.
         CheckError: the loss became NaN, or a weight has more values at the end.
     """
-    _check_whole("clusters", clusters, 2)
-    _check_whole("epochs", epochs, 0)
-    if granularity not in GRANULARITIES:
-        raise InputError(f"granularity='{granularity}' is not allowed; give {' or '.join(GRANULARITIES)}.")
-    INITIALIZATIONS.check(init)
+    from slimedge.compress.fitting.fine_tuning import fine_tuned
+
+    _check(clusters, init, granularity, epochs)
     settings = FitSettings(
         epochs=max(epochs, 1), learning_rate=learning_rate, batch_size=batch_size, loss=loss, seed=seed
     )
@@ -159,6 +165,14 @@ def cluster(
         "epoch_losses": list(losses),
     }
     return with_lineage(made, (*lineage_of(model), Step("cluster", told)))
+
+
+def _check(clusters: int, init: str, granularity: str, epochs: int) -> None:
+    _check_whole("clusters", clusters, 2)
+    _check_whole("epochs", epochs, 0)
+    if granularity not in GRANULARITIES:
+        raise InputError(f"granularity='{granularity}' is not allowed; give {' or '.join(GRANULARITIES)}.")
+    INITIALIZATIONS.check(init)
 
 
 def _check_whole(name: str, given: object, least: int) -> None:

@@ -11,7 +11,7 @@ from slimedge.canonical import canonical
 from slimedge.compress.bound_data import bound_to
 from slimedge.compress.distilling.settings import Shares
 from slimedge.compress.fitting.constraints import kept_by_default, keeper_of
-from slimedge.compress.fitting.settings import FitSettings
+from slimedge.compress.fitting.settings import DeviceSettings
 from slimedge.compress.quantization import is_quantized
 from slimedge.errors import InputError
 from slimedge.lineage import lineage_of, with_lineage
@@ -253,7 +253,7 @@ def distill(
     return with_lineage(done.model, (*lineage_of(student), Step("distill", told)))
 
 
-def _settings(given: Mapping[str, Any], loss: Any = None) -> tuple[FitSettings, Shares]:
+def _settings(given: Mapping[str, Any], loss: Any = None) -> tuple[DeviceSettings, Shares]:
     """Check everything, and part what training is told from what is learned.
 
     Raises:
@@ -261,9 +261,9 @@ def _settings(given: Mapping[str, Any], loss: Any = None) -> tuple[FitSettings, 
     """
     of_training, of_shares = (
         {each.name: given[each.name] for each in fields(kind) if each.name in given}
-        for kind in (FitSettings, Shares)
+        for kind in (DeviceSettings, Shares)
     )
-    return FitSettings(**{"loss": loss or "labels", **of_training}), Shares(**of_shares)
+    return DeviceSettings(**{"loss": loss or "labels", **of_training}), Shares(**of_shares)
 
 
 def _check_teachers(count: int, weights: Sequence[float], label_weight: float) -> None:

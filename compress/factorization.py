@@ -10,7 +10,6 @@ from slimedge import macs as macs_of
 from slimedge.artifact import Step
 from slimedge.canonical import canonical
 from slimedge.compress.bound_data import bound_to
-from slimedge.compress.fitting.fine_tuning import fine_tuned
 from slimedge.compress.fitting.settings import FitSettings
 from slimedge.compress.low_rank.options import MACS, PARAMETERS, Option
 from slimedge.compress.low_rank.ranks import by_energy, by_loss
@@ -57,6 +56,16 @@ class Factorize:
         """Factorize a model; see `factorize`."""
         settings = {field.name: getattr(self, field.name) for field in fields(self)}
         return factorize(model, data, **settings, progress=progress)
+
+    def check(self) -> None:
+        """Refuse settings that no model can be factorized with.
+
+        Raises:
+            InputError: one is outside of what is allowed.
+        """
+        _goal(self.energy, self.macs, self.parameters)
+        _check(self.ways, self.multiple, self.epochs)
+        FitSettings(max(self.epochs, 1), self.learning_rate, self.batch_size, self.loss, self.seed)
 
 
 def factorize(
@@ -117,10 +126,10 @@ def factorize(
             to split for what was asked.
         CheckError: training led to numbers that are not finite.
     """
+    from slimedge.compress.fitting.fine_tuning import fine_tuned
+
     goal, share = _goal(energy, macs, parameters)
-    _check(ways, multiple)
-    if epochs < 0:
-        raise InputError(f"epochs={epochs} is not allowed; give 0 or more.")
+    _check(ways, multiple, epochs)
     if epochs and data is None:
         raise InputError(f"{epochs} epochs of training need data; give data, or epochs=0.")
     fit = FitSettings(max(epochs, 1), learning_rate, batch_size, loss, seed)
@@ -196,7 +205,7 @@ def _goal(energy: float | None, macs: float | None, parameters: float | None) ->
     return name, value
 
 
-def _check(ways: Collection[str], multiple: int) -> None:
+def _check(ways: Collection[str], multiple: int, epochs: int) -> None:
     unknown = [name for name in ways if name not in WAYS]
     if unknown or not ways:
         raise InputError(
@@ -204,6 +213,8 @@ def _check(ways: Collection[str], multiple: int) -> None:
         )
     if multiple < 1:
         raise InputError(f"ranks cannot be multiples of {multiple}; give 1 or more, as 8.")
+    if epochs < 0:
+        raise InputError(f"epochs={epochs} is not allowed; give 0 or more.")
 
 
 def _allowed(

@@ -65,6 +65,16 @@ class Prune:
         settings = {field.name: getattr(self, field.name) for field in fields(self)}
         return prune(model, data, **settings, progress=progress)
 
+    def check(self) -> None:
+        """Refuse settings that no model can be pruned with.
+
+        Raises:
+            InputError: one is outside of what is allowed.
+        """
+        Plan(self.sparsity, self.pattern, self.ranking, self.schedule, self.layers, self.exclude)
+        FitSettings(self.epochs or 1, self.learning_rate, self.batch_size, self.loss, self.seed)
+        ENGINES.check(self.engine)
+
 
 def prune(
     model: keras.Model,
@@ -123,7 +133,7 @@ def prune(
         CheckError: the loss became NaN, or a pruned weight is not 0 at the end; nothing was kept.
     """
     plan = Plan(sparsity, pattern, ranking, schedule, tuple(layers), tuple(exclude))
-    settings = FitSettings(max(epochs, 1) if epochs == 0 else epochs, learning_rate, batch_size, loss, seed)
+    settings = FitSettings(epochs or 1, learning_rate, batch_size, loss, seed)
     chosen: Engine = ENGINES[engine]
     model = canonical(model)
     if is_quantized(model):

@@ -68,6 +68,22 @@ class Quantize:
         """Quantize a model; see `quantize`."""
         return quantize(model, data, **self.settings())
 
+    def check(self) -> None:
+        """Refuse settings that no model can be quantized with.
+
+        Raises:
+            InputError: one is outside of what is allowed.
+        """
+        SCHEMES.check(self.scheme)
+        for name in (self.observer, *self.observers.values()):
+            maker(name)
+        for name in self.methods:
+            METHODS.check(name)
+        if self.granularity not in GRANULARITIES:
+            raise InputError(f"granularity is '{self.granularity}'; it can be {' or '.join(GRANULARITIES)}.")
+        _check_blocks(self.scheme, self.block_size)
+        check_layer_bits(self.bits)
+
     def settings(self) -> dict[str, Any]:
         """Give the arguments of `quantize`."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
@@ -129,15 +145,18 @@ def quantize(
             functional graph, without a layer that can be quantized, or quantized before.
         CheckError: a layer that computes something else when it is made again from its config and weights.
     """
+    asked = Quantize(
+        scheme,
+        observer,
+        dict(observers or {}),
+        tuple(exclude),
+        tuple(methods),
+        granularity,
+        block_size,
+        dict(bits or {}),
+    )
+    asked.check()
     method = SCHEMES[scheme]
-    for name in (observer, *(observers or {}).values()):
-        maker(name)
-    for name in methods:
-        METHODS.check(name)
-    if granularity not in GRANULARITIES:
-        raise InputError(f"granularity is '{granularity}'; it can be {' or '.join(GRANULARITIES)}.")
-    _check_blocks(scheme, block_size)
-    check_layer_bits(bits or {})
     model = canonical(model)
     check_float(model, exclude)
     bound = (
@@ -147,13 +166,13 @@ def quantize(
     )
     settings = Settings(
         observer=observer,
-        observers=dict(observers or {}),
+        observers=asked.observers,
         exclude=with_nested(model, exclude),
-        methods=tuple(methods),
+        methods=asked.methods,
         granularity=granularity,
         progress=progress,
         block_size=block_size,
-        bits=dict(bits or {}),
+        bits=asked.bits,
     )
     quantized: keras.Model = method(model, bound, settings)
     return quantized

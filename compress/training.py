@@ -10,6 +10,7 @@ from slimedge.artifact import Step
 from slimedge.canonical import canonical
 from slimedge.compress.bound_data import bound_to
 from slimedge.compress.fitting.constraints import Constraint, kept_by_default
+from slimedge.compress.observers import maker
 from slimedge.compress.qat.engines import Engine, Outcome
 from slimedge.compress.qat.settings import Settings
 from slimedge.compress.quantization import is_quantized, quantize
@@ -33,8 +34,8 @@ ENGINES = Registry(
 
 # Fields of the settings that are arguments of `train`.
 ARGUMENTS = frozenset(
-    "epochs learning_rate batch_size ranges gradients batchnorm freeze_after loss weight_bits keep_zeros "
-    "keep_clusters constraints observer exclude engine seed".split()
+    "epochs learning_rate batch_size ranges gradients batchnorm freeze_after loss schedule optimizer validation "
+    "patience weight_bits keep_zeros keep_clusters constraints observer exclude engine seed".split()
 )
 
 
@@ -71,6 +72,15 @@ class Train(Settings):
         teacher = parent if self.loss is None and self.batchnorm == "folded" else None
         return train(model, data, **settings, teacher=teacher, progress=progress)
 
+    def check(self) -> None:
+        """Refuse settings that no model can be trained with, beside those that cannot be made at all.
+
+        Raises:
+            InputError: one is outside of what is allowed.
+        """
+        ENGINES.check(self.engine)
+        maker(self.observer)
+
 
 def train(
     model: keras.Model,
@@ -84,6 +94,10 @@ def train(
     batchnorm: str = "folded",
     freeze_after: float = 0.5,
     loss: str | Callable[[Any, Any], Any] | None = None,
+    schedule: str = "cosine",
+    optimizer: Any = "adam",
+    validation: float = 0.0,
+    patience: int | None = None,
     weight_bits: int | None = None,
     keep_zeros: bool | None = None,
     keep_clusters: bool | None = None,
@@ -117,14 +131,19 @@ def train(
         freeze_after: share of the steps after which ranges and BatchNorm's statistics stay.
         loss: None trains towards the float model's outputs, which needs no labels; `labels` trains on the data's, by
             cross-entropy for classes and squared error for targets; or a function of (labels, outputs).
+        schedule: of the learning rate: `cosine`, `linear` or `constant`.
+        optimizer: `adam`, `adamw`, `sgd`, `rmsprop`, `lion`, or a Keras optimizer with the learning rate that it has.
+        validation: share of the examples that is held out and looked at after each epoch; the best epoch is kept. 0
+            takes all to train and keeps the last one.
+        patience: epochs without a smaller loss on held-out examples after which training ends; None for never.
         weight_bits: 2 to 8, of all rounded weights; None keeps what quantization chose.
         keep_zeros: whether weights that are 0 stay 0; None where the lineage says that the model was pruned.
         keep_clusters: whether weights that share a value go on to share one; None where it was clustered.
         constraints: other things that training keeps; see `slimedge.compress.fitting.constraints`.
         teacher: the model whose outputs are trained towards. For a quantized `model` that is the float one it was made
             of; for a float one any with the same inputs and outputs, by default itself.
-        observer: for a float model, as in `quantize`.
-        exclude: likewise.
+        observer: how ranges are found where the model is float, as in `quantize`.
+        exclude: names of layers that stay float, likewise.
         engine: a name in `ENGINES`: `keras`, in this process, or `tfmot`, Google's own training in a process of its
             own, for the models that it takes; see `slimedge.compress.qat.tfmot.engine`.
         seed: of the order of the examples; the same seed on the same machine gives the same model.
@@ -153,6 +172,10 @@ def train(
         batchnorm=batchnorm,
         freeze_after=freeze_after,
         loss=loss,
+        schedule=schedule,
+        optimizer=optimizer,
+        validation=validation,
+        patience=patience,
         weight_bits=weight_bits,
         constraints=held,
         seed=seed,

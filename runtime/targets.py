@@ -75,6 +75,16 @@ def formats_of(target: Target) -> tuple[str, ...]:
     return formats
 
 
+def usual_target(format_: str) -> Target:
+    """Give the target that runs a format when nobody says.
+
+    Example:
+        >>> str(usual_target("tflite")), str(usual_target("onnx"))
+        ('litert', 'ort')
+    """
+    return next(Target(name) for name in _DEFAULT_BACKENDS if format_ in BACKENDS[name].formats)
+
+
 def target_for(artifact: Artifact, name: str | None = None) -> Target:
     """Give the target to run a file on: the one that was named, or the usual one for its format.
 
@@ -82,7 +92,7 @@ def target_for(artifact: Artifact, name: str | None = None) -> Target:
         InputError: the named backend does not open this format.
     """
     if name is None or name.strip().lower() == "cpu":
-        return next(Target(b) for b in _DEFAULT_BACKENDS if artifact.format in BACKENDS[b].formats)
+        return usual_target(artifact.format)
     target = parse_target(name)
     formats = BACKENDS[target.backend].formats
     if artifact.format not in formats:

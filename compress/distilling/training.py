@@ -15,7 +15,7 @@ from slimedge.compress.fitting.fine_tuning import FineTuned, network_of, with_le
 from slimedge.compress.fitting.goals import Goal, goals_of
 from slimedge.compress.fitting.loop import KeepersOf, fit
 from slimedge.compress.fitting.outputs import Output, trained_outputs
-from slimedge.compress.fitting.settings import FitSettings
+from slimedge.compress.fitting.settings import FitSettings, precision_of
 from slimedge.compress.norm_statistics import with_measured_norms
 from slimedge.graph_reading import from_model
 from slimedge.keras_file import output_specs
@@ -126,7 +126,7 @@ def _adapted(
     if not any(pair.kind == "hints" for pair in pairs):
         return network
     made: list[Any] = list(network.outputs)
-    strategy = None if settings.strategy is None else strategies.start(settings.strategy)
+    strategy = strategies.for_settings(settings)
     with strategies.within(strategy):
         for index, pair in enumerate(pairs):
             if pair.kind == "hints":
@@ -134,7 +134,7 @@ def _adapted(
                 adaptor = keras.layers.Dense(
                     channels,
                     kernel_initializer=keras.initializers.GlorotUniform(settings.seed + index),
-                    dtype=settings.precision,
+                    dtype=precision_of(settings),
                     name=f"{ADAPTOR}_{index}",
                 )
                 made[outputs + index] = adaptor(made[outputs + index])

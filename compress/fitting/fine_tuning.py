@@ -13,7 +13,7 @@ from slimedge.compress.fitting import strategies
 from slimedge.compress.fitting.aims import GoalsAim
 from slimedge.compress.fitting.loop import Fitted, KeepersOf, fit
 from slimedge.compress.fitting.outputs import cut_to, opened, trained_outputs
-from slimedge.compress.fitting.settings import FitSettings
+from slimedge.compress.fitting.settings import FitSettings, precision_of
 from slimedge.compress.fitting.teaching import teaching
 from slimedge.compress.norm_statistics import NORM, with_measured_norms
 from slimedge.compress.simplifying import strip_training_only
@@ -102,11 +102,11 @@ def fine_tuned(
 
 def network_of(graph: Graph, settings: FitSettings) -> keras.Model:
     """Make the model that trains: in the precision and on the devices of the settings."""
-    strategy = None if settings.strategy is None else strategies.start(settings.strategy)
+    strategy = strategies.for_settings(settings)
     if strategy is not None:
         graph = _with_common_norms(graph)
-    if settings.precision != "float32":
-        graph = mixed_precision(graph, settings.precision)
+    if precision_of(settings) != "float32":
+        graph = mixed_precision(graph, precision_of(settings))
     with strategies.within(strategy):
         return to_model(graph)
 

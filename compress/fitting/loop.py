@@ -98,7 +98,7 @@ class _Training:
         progress: Progress,
     ) -> None:
         self._model, self._settings, self._keepers, self._progress = model, settings, tuple(keepers), progress
-        strategy = None if settings.strategy is None else strategies.start(settings.strategy)
+        strategy = strategies.for_settings(settings)
         trained, held_out = _parted(data, settings)
         self._batches = Batches(
             trained, settings.batch_size, aim, seed=settings.seed, epochs=settings.epochs

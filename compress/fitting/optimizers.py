@@ -46,6 +46,7 @@ def optimizer_of(settings: FitSettings, steps: int) -> keras.optimizers.Optimize
     import keras
 
     from slimedge.compress.fitting.schedule import SCHEDULES
+    from slimedge.compress.fitting.settings import precision_of
 
     given = settings.optimizer
     if isinstance(given, str):
@@ -54,6 +55,6 @@ def optimizer_of(settings: FitSettings, steps: int) -> keras.optimizers.Optimize
         made: keras.optimizers.Optimizer = OPTIMIZERS[given](rate)
     else:
         made = type(given).from_config(given.get_config())
-    if settings.precision == "mixed_float16" and not isinstance(made, keras.optimizers.LossScaleOptimizer):
+    if precision_of(settings) == "mixed_float16" and not isinstance(made, keras.optimizers.LossScaleOptimizer):
         made = keras.optimizers.LossScaleOptimizer(made)
     return made

@@ -28,9 +28,6 @@ class FitSettings:
         schedule: of the learning rate, a name in `slimedge.compress.fitting.schedule.SCHEDULES`.
         optimizer: a name in `slimedge.compress.fitting.optimizers.OPTIMIZERS`, or a Keras optimizer, whose settings
             are taken with the learning rate or schedule that it has.
-        precision: what layers compute in: `float32`, `mixed_bfloat16` or `mixed_float16`; weights stay float32.
-        strategy: None, or a name in `slimedge.compress.fitting.strategies.STRATEGIES`: `mirrored` for all GPUs of this
-            machine, `multi-worker` for the machines of TF_CONFIG.
         validation: share of the examples that is held out and looked at after each epoch; the weights of the epoch
             with the least loss there are kept.
         patience: epochs without a smaller loss on what is held out after which training ends; None for never.
@@ -46,8 +43,6 @@ class FitSettings:
     seed: int = 0
     schedule: str = "cosine"
     optimizer: Any = "adam"
-    precision: str = "float32"
-    strategy: str | None = None
     validation: float = 0.0
     patience: int | None = None
 
@@ -72,10 +67,6 @@ class FitSettings:
         SCHEDULES.check(self.schedule)
         if isinstance(self.optimizer, str):
             OPTIMIZERS.check(self.optimizer)
-        if self.precision not in PRECISIONS:
-            raise InputError(f"precision={self.precision!r} is not allowed; give {', '.join(PRECISIONS)}.")
-        if self.strategy is not None:
-            STRATEGIES.check(self.strategy)
         if not 0 <= self.validation < 1:
             raise InputError(
                 f"validation={self.validation!r} is not allowed; give the share of the examples that is held out, from "
@@ -103,10 +94,10 @@ class FitSettings:
     def told(self) -> dict[str, Any]:
         """Give these settings as a lineage names them."""
         names = ("epochs", "learning_rate", "batch_size", "seed")
-        usual = {field.name: field.default for field in fields(FitSettings)}
+        usual = {each.name: each.default for each in fields(FitSettings)}
         others = {
             name: getattr(self, name)
-            for name in ("schedule", "precision", "strategy", "validation", "patience")
+            for name in ("schedule", "validation", "patience")
             if getattr(self, name) != usual[name]
         }
         if not isinstance(self.optimizer, str):
@@ -121,3 +112,43 @@ class FitSettings:
             f"{what}, so nothing was kept; train with a smaller learning_rate than {self.learning_rate:g}, or look for "
             "labels and values far from the rest."
         )
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSettings(FitSettings):
+    """Settings of a training that may run in half precision, and on several devices.
+
+    Attributes:
+        precision: what layers compute in: `float32`, `mixed_bfloat16` or `mixed_float16`; weights stay float32.
+        strategy: None, or a name in `slimedge.compress.fitting.strategies.STRATEGIES`: `mirrored` for all GPUs of this
+            machine, `multi-worker` for the machines of TF_CONFIG.
+
+    Raises:
+        InputError: one is outside of what is allowed.
+    """
+
+    precision: str = "float32"
+    strategy: str | None = None
+
+    def __post_init__(self) -> None:
+        FitSettings.__post_init__(self)  # slots make a new class, which super() does not know
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision={self.precision!r} is not allowed; give {', '.join(PRECISIONS)}.")
+        if self.strategy is not None:
+            STRATEGIES.check(self.strategy)
+
+    def told(self) -> dict[str, Any]:
+        """Give these settings as a lineage names them."""
+        usual = {"precision": "float32", "strategy": None}
+        others = {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
+        return {**FitSettings.told(self), **others}
+
+
+def precision_of(settings: FitSettings) -> str:
+    """Give what layers compute in while they train."""
+    return settings.precision if isinstance(settings, DeviceSettings) else "float32"
+
+
+def strategy_name_of(settings: FitSettings) -> str | None:
+    """Give the name of the strategy that a training runs on, None for one device."""
+    return settings.strategy if isinstance(settings, DeviceSettings) else None

@@ -14,6 +14,8 @@ from slimedge.registry import Registry
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from slimedge.compress.fitting.settings import FitSettings
+
 STRATEGIES = Registry(
     "strategy",
     {
@@ -38,6 +40,14 @@ def start(name: str) -> tf.distribute.Strategy:
     if name not in _STARTED:
         _STARTED[name] = STRATEGIES[name]()
     return _STARTED[name]
+
+
+def for_settings(settings: FitSettings) -> tf.distribute.Strategy | None:
+    """Give the strategy that settings name; None for one device."""
+    from slimedge.compress.fitting.settings import strategy_name_of
+
+    name = strategy_name_of(settings)
+    return None if name is None else start(name)
 
 
 def mirrored() -> tf.distribute.Strategy:
