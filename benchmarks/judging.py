@@ -160,7 +160,7 @@ def check_goals(comparison: Comparison, goals: Goals) -> tuple[GoalOutcome, ...]
         if goals.max_accuracy_drop is not None:
             outcomes.append(accuracy_outcome(variant.name, variant.accuracy_delta, goals.max_accuracy_drop))
         if goals.min_speedup is not None:
-            outcomes.append(_speedup_outcome(variant, goals.min_speedup))
+            outcomes.append(speedup_outcome(variant, goals.min_speedup))
     return tuple(outcomes)
 
 
@@ -192,7 +192,7 @@ def accuracy_outcome(name: str, delta: AccuracyDelta | None, limit: float) -> Go
     return GoalOutcome(goal, name, met=low >= -limit, sentence=sentence)
 
 
-def _speedup_outcome(variant: Variant, limit: float) -> GoalOutcome:
+def speedup_outcome(variant: Variant, limit: float) -> GoalOutcome:
     goal = f"--min-speedup {limit:g}"
     speedup = variant.speedup
     if speedup is None:

@@ -78,7 +78,7 @@ class HeldOut:
         import keras
         import tensorflow as tf
 
-        @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator, unused-ignore]
+        @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
         def call(feeds: list[Any], taught: list[Any], labels: dict[str, Any]) -> Any:
             made = [
                 tf.cast(one, tf.float32) if one.dtype in (tf.float16, tf.bfloat16) else one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -62,6 +63,8 @@ def supervision(function: str, *, classes: bool, probabilities: bool = False) ->
 def of_your_own(function: str, loss: Callable[[Any, Any], Any]) -> Loss:
     """Give a Keras loss, of (labels, outputs), as one of (what the graph gives, labels)."""
     finish = FINISH[function]
+    if inspect.isfunction(loss):  # with Python's own branches and loops over tensors, as in a model's compile
+        loss = tf.function(loss)
     return lambda made, target: tf.reduce_mean(loss(target, finish(made)))
 
 

@@ -82,7 +82,7 @@ class Steps:
         return gradient
 
     def _alone(self, *, training: bool) -> Callable[[Batch], Any]:
-        @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator, unused-ignore]
+        @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
         def step(feeds: list[Any], taught: list[Any], labels: dict[str, Any]) -> Any:
             loss, accuracy, gradients = self._found(feeds, taught, labels, training=training)
             self._apply(gradients)
@@ -99,7 +99,7 @@ class Steps:
         def mean(values: Any) -> Any:
             return strategy.reduce(tf.distribute.ReduceOp.MEAN, values, axis=None)
 
-        @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator, unused-ignore]
+        @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
         def step(parts: Any) -> Any:
             have: list[int] = []
             scored: list[bool] = []

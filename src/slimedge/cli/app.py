@@ -18,6 +18,7 @@ from slimedge.cli import (
     prune,
     prune_channels,
     quantize,
+    run,
     sensitivity,
     targets,
 )
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": export.export,
     "benchmark": benchmark.benchmark,
     "compare": compare.compare,
+    "run": run.run,
     "targets": targets.targets,
 }
 

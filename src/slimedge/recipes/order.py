@@ -64,18 +64,6 @@ CONFLICTS: tuple[Conflict, ...] = (
         "it trains each weight by itself, where {earlier} left a few values; put it before {earlier}, which keeps "
         "zeros",
     ),
-    Conflict(
-        "prune",
-        "train",
-        "it would fill the zeros of {earlier}; give it keep-zeros: true",
-        unless={"keep_zeros": True},
-    ),
-    Conflict(
-        "cluster",
-        "train",
-        "it moves each weight by itself, where {earlier} left a few values; quantize after training instead, with the "
-        "stage quantize",
-    ),
 )
 
 

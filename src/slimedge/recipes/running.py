@@ -1,0 +1,254 @@
+"""A recipe run step by step: each is done once, kept under what it was made from, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimedge.errors import InputError
+from slimedge.files import sha256_of
+from slimedge.progress import Progress, silent
+from slimedge.recipes.keys import key_of
+from slimedge.recipes.run_folder import Done, RunFolder
+
+if TYPE_CHECKING:
+    import keras
+
+    from slimedge.artifact import Artifact
+    from slimedge.data import Data, Splits
+    from slimedge.recipes.recipe import DataSettings, RecipeFile
+    from slimedge.recipes.stages import NamedStage
+
+MODEL = "model.keras"
+BEFORE = "original"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The model after a stage, and its files.
+
+    Attributes:
+        title: of the stage; `original` for the model that the recipe starts from.
+        settings: that are not the stage's defaults, in words.
+        model: the `.keras` file.
+        files: by format.
+        seconds: that the stage took; None for the original.
+        reused: whether it was there before.
+    """
+
+    title: str
+    settings: str
+    model: Path
+    files: dict[str, Artifact]
+    seconds: float | None
+    reused: bool
+
+
+@dataclass(slots=True)
+class Runner:
+    """Runs one recipe.
+
+    Attributes:
+        recipe: read and checked.
+        folder: of the run, locked.
+        say: told what was done, line by line.
+        progress: told what is being done.
+    """
+
+    recipe: RecipeFile
+    folder: RunFolder
+    say: Say = field(default=lambda _: None)
+    progress: Progress = silent
+
+    def original_model(self) -> keras.Model:
+        """Give the model that the recipe starts from, in canonical form."""
+        from slimedge.keras_file import load_model
+
+        return load_model(self._original().folder / MODEL, compiled=False)
+
+    def models(self, parts: Splits) -> list[Made]:
+        """Make the model of every stage, and its files.
+
+        Args:
+            parts: of the data, bound to the model.
+
+        Returns:
+            The original and then one a stage.
+
+        Raises:
+            SlimedgeError: whatever a stage or an export finds wrong; what was finished before is kept.
+        """
+        done = self._original()
+        found = [self._made(0, BEFORE, "", done, final=False)]
+        for index, stage in enumerate(self.recipe.stages, start=1):
+            done = self._stage(index, stage, found[0].model, found[-1].model, parts)
+            final = index == len(self.recipe.stages)
+            found.append(self._made(index, stage.name, _in_words(stage), done, final=final))
+        return found
+
+    def _original(self) -> Done:
+        """Keep the model as it is given, in canonical form."""
+        key = key_of(BEFORE, model=sha256_of(self.recipe.model))
+        found = self.folder.done(BEFORE, key)
+        if found is None:
+            with self.folder.making(key) as work:
+                from slimedge.canonical import canonical
+                from slimedge.keras_file import load_model, save_model
+
+                self.progress("loading the model")
+                save_model(canonical(load_model(self.recipe.model, compiled=False)), work.out / MODEL)
+            found = self.folder.keep(BEFORE, key)
+        return found
+
+    def _stage(self, index: int, named: NamedStage, parent: Path, before: Path, parts: Splits) -> Done:
+        data = parts.calibration if named.name == "quantize" else parts.training
+        takes_parent = bool(getattr(named.stage, "takes_parent", False))
+        key = key_of(
+            named.name,
+            settings=dict(named.settings),
+            model=sha256_of(before),
+            parent=sha256_of(parent) if takes_parent else None,
+            files=_files(named),
+            data=data.fingerprint,
+        )
+        what = f"stage {index} of {len(self.recipe.stages)}, {named.name}"
+        found = self.folder.done(named.name, key)
+        if found is not None:
+            self.say(f"{what}: as before")
+            return found
+        started = time.monotonic()
+        with self.folder.making(key) as work:
+            _fresh(self.recipe.seed)
+            from slimedge.compress.fitting.checkpoints import kept_in
+            from slimedge.keras_file import load_model, save_model
+
+            def told(doing: str, share: float | None = None, /) -> None:
+                self.progress(f"{what}: {doing}", share)
+
+            with kept_in(work.checkpoints):
+                given: dict[str, Any] = {"parent": load_model(parent, compiled=False)} if takes_parent else {}
+                made: keras.Model = named.stage(
+                    load_model(before, compiled=False),
+                    data,
+                    **given,
+                    **({"progress": told} if named.name != "quantize" else {}),
+                )
+            save_model(made, work.out / MODEL)
+        seconds = time.monotonic() - started
+        self.say(f"{what}: {seconds:.0f} s")
+        return self.folder.keep(named.name, key, settings=dict(named.settings), seconds=seconds)
+
+    def _made(self, index: int, title: str, words: str, done: Done, *, final: bool) -> Made:
+        model = done.folder / MODEL
+        files = self._exported(index, title, model, final=final)
+        return Made(title, words, model, files, None if index == 0 else done.seconds, done.reused)
+
+    def _exported(self, index: int, title: str, model: Path, *, final: bool) -> dict[str, Artifact]:
+        """Export a model to every format; the last one as the recipe wants it, the others to be compared with it."""
+        from slimedge.artifact_file import read_artifact
+        from slimedge.integers import isa_here
+
+        exports = self.recipe.exports
+        settings = {
+            "to": list(exports.to),
+            "io": exports.io if final else "float32",
+            "batch": exports.batch,
+            "integers": exports.integers,
+            "dense": exports.dense,
+            "name": final_name(self.recipe) if final else f"{index}-{title}" if index else title,
+        }
+        key = key_of("export", settings=settings, model=sha256_of(model), isa=list(isa_here()))
+        found = self.folder.done("export", key)
+        if found is None:
+            from slimedge.export.exporting import export_model
+
+            with self.folder.making(key) as work:
+                export_model(
+                    model,
+                    folder=work.out,
+                    progress=lambda file: self.progress(f"exporting {file}"),
+                    **settings,
+                )
+            found = self.folder.keep("export", key)
+        return {each: read_artifact(found.folder / f"{settings['name']}.{each}") for each in exports.to}
+
+
+def final_name(recipe: RecipeFile) -> str:
+    """Give the name of the files that a recipe ends with, without ending."""
+    stem = recipe.model.stem
+    return f"{stem}_{recipe.name}" if recipe.name != stem else f"{stem}_compressed"
+
+
+def opened_data(settings: DataSettings) -> Data:
+    """Open the data of a recipe."""
+    from slimedge.data import Data
+
+    return Data.load(
+        settings.source,
+        labels=settings.labels,
+        scale=settings.scale,
+        part=settings.part,
+        image_size=settings.image_size,
+        limit=settings.limit,
+    )
+
+
+def parted(recipe: RecipeFile, model: keras.Model) -> Splits:
+    """Bind the data of a recipe to its model, and part it.
+
+    Raises:
+        InputError: it does not fit, there are fewer examples than are asked for, or none to score on.
+    """
+    from slimedge.keras_file import input_specs, output_specs
+    from slimedge.preprocessing import starts_with_preprocessing
+
+    settings = recipe.data
+    bound = opened_data(settings).bind(
+        input_specs(model),
+        preprocessing=starts_with_preprocessing(model),
+        checks=settings.checks,  # type: ignore[arg-type]
+        outputs=output_specs(model),
+    )
+    parts = bound.split(
+        seed=recipe.seed,
+        calibration=settings.calibration,
+        evaluation=settings.evaluation,
+        training=settings.training,
+    )
+    for name, part in (("training", parts.training), ("evaluation", parts.evaluation)):
+        if not len(part):
+            raise InputError(
+                f"the data of the recipe leaves no example for {name}; give more, or ask for fewer for the other parts."
+            )
+    return parts
+
+
+def _fresh(seed: int) -> None:
+    """Let a stage give the same whatever ran before it in this process: Keras counts the names that it gives."""
+    import keras
+
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+
+
+def _files(named: NamedStage) -> dict[str, str]:
+    """Give the hashes of the files that a stage reads beside the model: its teachers."""
+    names: Sequence[str] = getattr(named.stage, "teachers", ())
+    return {name: sha256_of(Path(name)) for name in names if Path(name).is_file()}
+
+
+def _in_words(named: NamedStage) -> str:
+    """Give the settings of a stage that are not its defaults."""
+    from dataclasses import fields
+
+    usual = {each.name: each.default for each in fields(type(named.stage))}
+    told = [
+        f"{name.replace('_', '-')} {value}"
+        for name, value in named.settings.items()
+        if value not in (usual.get(name), None, [], {}, "") and not (isinstance(value, list) and not value)
+    ]
+    return ", ".join(told)
