@@ -49,7 +49,7 @@ def distributions(samples_s: Mapping[str, Sequence[float]], *, bins: int = BINS)
         bins: number of them.
 
     Example:
-        >>> distributions({"a": [1.0, 1.0, 4.0], "b": [16.0]}, bins=2)["a"].counts
+        >>> distributions({"a": [1.0, 1.0, 3.0], "b": [16.0]}, bins=2)["a"].counts
         (3, 0)
     """
     arrays = {
