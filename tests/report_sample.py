@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from slimedge.artifact import Step
+from slimedge.benchmarks.details.classes import ClassChange, ClassChanges, Confusion
+from slimedge.benchmarks.details.details import Details
+from slimedge.benchmarks.details.distribution import distributions
+from slimedge.benchmarks.details.flips import Flip, Flips, Turn
 from slimedge.benchmarks.judging import Goals, check_goals, judge
-from slimedge.benchmarks.reporting.report import Report
+from slimedge.benchmarks.layer_latency import LayerTime
+from slimedge.benchmarks.reporting.report import Chapter, Report
 from slimedge.comparison import (
     Accuracy,
     AccuracyDelta,
@@ -117,3 +124,61 @@ def unmeasured_report() -> Report:
     """Nothing was measured but that there are two files."""
     before, after = Variant("before.onnx", "onnx", "ort", "cpu"), Variant("after.onnx", "onnx", "ort", "cpu")
     return Report("Nothing measured", (compared(before, after),))
+
+
+# One white pixel.
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJg"
+    "gg=="
+)
+
+
+def details_of(name: str, *, picture: str | None = PIXEL, word: str = "Shirt") -> Details:
+    """What lies behind the figures of one variant, all of it."""
+    samples = {name: [float(value) for value in np.geomspace(70e-6, 140e-6, 500)]}
+    shown = tuple(
+        Flip(
+            turn, number, word, word if turn is Turn.LOST else "Coat", word, 0.61, 0.9 - number / 100, picture
+        )
+        for number, turn in enumerate([Turn.LOST] * 3 + [Turn.GAINED] + [Turn.WRONG])
+    )
+    return Details(
+        latency=distributions(samples)[name],
+        classes=ClassChanges(
+            (ClassChange(word, 100, 90, 85), ClassChange("Coat", 100, 80, 81)),
+            (Confusion(word, "Coat", 4, 9), Confusion("Coat", word, 7, 6)),
+        ),
+        flips=Flips({Turn.LOST: 30, Turn.GAINED: 1, Turn.WRONG: 1}, 10_000, shown),
+        layer_times=(LayerTime("stem_conv", 30e-6, 0.6), LayerTime(f"{word}_softmax", 20e-6, 0.4)),
+        notes=(f"Its {word} could not be timed.",),
+    )
+
+
+def told_report(*, word: str = "Shirt") -> Report:
+    """The sample with details and two stages, the second of which made nothing for LiteRT."""
+    sample = sample_report()
+    pruned = [
+        replace(
+            found.baseline,
+            name=found.baseline.name.replace(".", ".pruned."),
+            file_bytes=159_072,
+            accuracy=Accuracy(0.9086, 0.9028, 0.9141, 10_000),
+            latency_s=Latency(92e-6, 97e-6, None, 900),
+            notes=(),
+        )
+        for found in sample.comparisons
+    ]
+    comparisons = tuple(
+        compared(found.baseline, before, *found.variants)
+        for found, before in zip(sample.comparisons, pruned, strict=True)
+    )
+    names = [each.name for found in comparisons for each in (found.baseline, *found.variants)]
+    return replace(
+        sample,
+        comparisons=comparisons,
+        details={name: details_of(name, word=word) for name in names},
+        stages=(
+            Chapter("prune-channels", f"50 % of the {word}", tuple(each.name for each in pruned), 184.0),
+            Chapter("quantize", "static_wi8_ai8", ("resnet8.int8.onnx",), 8.2, reused=True),
+        ),
+    )

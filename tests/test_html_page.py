@@ -7,7 +7,7 @@ from pathlib import Path
 
 import chromium
 import pytest
-from report_sample import sample_report
+from report_sample import sample_report, told_report
 
 from slimedge.benchmarks.reporting import html
 
@@ -20,7 +20,7 @@ POINTS = """
 """
 FRAME = """
 (() => {
-  const box = document.querySelector('svg .frame').getBoundingClientRect();
+  const box = document.querySelector('.plot .frame').getBoundingClientRect();
   return [box.left, box.top, box.right, box.bottom];
 })()
 """
@@ -40,7 +40,9 @@ CONTRAST = """
     }
     return 'rgb(255, 255, 255)';
   };
-  const texts = document.querySelectorAll('h1, h2, h3, p, li, th, td, small, dt, dd, summary, .verdict, .mark, footer');
+  const texts = document.querySelectorAll(
+    'h1, h2, h3, p, li, th, td, small, dt, dd, summary, b, i, .cards span, .verdict, .mark, footer'
+  );
   const found = [...texts].map(element => {
     const pair = [getComputedStyle(element).color, behind(element)].map(luminance);
     const [light, dark] = pair.sort((x, y) => y - x);
@@ -75,6 +77,51 @@ def test_the_page_draws_its_plot_and_no_request_leaves_it(page_file, width, dark
         assert ratio >= 4.5, where  # WCAG 2.2, level AA
         if folder := os.environ.get("SLIMEDGE_SCREENSHOTS"):
             page.screenshot(Path(folder) / f"report_{width}_{'dark' if dark else 'light'}.png")
+
+
+# What is cut off at the right: elements that reach beyond the page and lie in nothing that scrolls, and drawn text.
+CUT = """
+[...document.querySelectorAll('body *')].filter(element => {
+  const box = element.getBoundingClientRect();
+  const hidden = element.closest('.hidden, thead') || !box.width;
+  return !hidden && !element.closest('.scroll') && (box.right > innerWidth + 1 || box.left < -1);
+}).map(element => element.tagName + ' ' + element.textContent.slice(0, 40))
+"""
+# Texts of one drawing that lie over each other.
+OVERLAPS = """
+[...document.querySelectorAll('.fall svg, .scale')].flatMap(svg => {
+  const texts = [...svg.querySelectorAll('text')].map(text => [text.textContent, text.getBoundingClientRect()]);
+  const drawn = texts.filter(([, box]) => box.width);
+  return drawn.flatMap(([one, a], i) => drawn.slice(i + 1)
+    .filter(([, b]) => a.left < b.right && b.left < a.right && a.top + 2 < b.bottom && b.top + 2 < a.bottom)
+    .map(([other]) => one + ' | ' + other));
+})
+"""
+
+
+@pytest.mark.parametrize(
+    ("width", "dark", "word"),
+    [(1080, False, "Shirt"), (1080, True, "W" * 60), (390, False, "W" * 60), (390, True, "Shirt")],
+)
+def test_the_page_with_everything_fits_and_asks_for_nothing(width, dark, word, tmp_path):
+    path = tmp_path / "told.html"
+    path.write_text(html.render(told_report(word=word)), encoding="utf-8")
+
+    with chromium.Page(width, dark=dark) as page:
+        page.open(path)
+        page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+
+        # Pictures inside of the page are requests to Chromium, which leave nothing.
+        assert [url for url in page.requests if not url.startswith("data:")] == [path.as_uri()]
+        assert page.messages == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(CUT) == []
+        assert page.evaluate(OVERLAPS) == []
+        assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth)")
+        ratio, where = page.evaluate(CONTRAST)
+        assert ratio >= 4.5, where
+        if folder := os.environ.get("SLIMEDGE_SCREENSHOTS"):
+            page.screenshot(Path(folder) / f"told_{width}_{'dark' if dark else 'light'}.png")
 
 
 def test_markup_in_a_name_is_text_in_the_browser(tmp_path):

@@ -92,7 +92,7 @@ def class_changes(
     right = [np.bincount(truth[answers == truth], minlength=count) for answers in (before, after)]
     changes = [
         ClassChange(names[label], int(n[label]), int(right[0][label]), int(right[1][label]))
-        for label in np.flatnonzero(n)
+        for label in np.flatnonzero(n).tolist()
     ]
     tables = [_confused(truth, answers, count) for answers in (before, after)]
     # Stored by pair, since a table of 20,000 classes squared would not fit.

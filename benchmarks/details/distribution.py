@@ -49,7 +49,7 @@ def distributions(samples_s: Mapping[str, Sequence[float]], *, bins: int = BINS)
         bins: number of them.
 
     Example:
-        >>> distributions({"a": [1.0, 1.0, 4.0], "b": [16.0]}, bins=2)["a"].counts
+        >>> distributions({"a": [1.0, 1.0, 3.0], "b": [16.0]}, bins=2)["a"].counts
         (3, 0)
     """
     arrays = {
@@ -59,7 +59,7 @@ def distributions(samples_s: Mapping[str, Sequence[float]], *, bins: int = BINS)
         return {}
     low = min(float(values.min()) for values in arrays.values())
     high = max(float(np.quantile(values, _SHOWN)) for values in arrays.values())
-    edges = np.geomspace(low, max(high, 1.01 * low), bins + 1)
+    edges = np.geomspace(low, max(high, 1.2 * low), bins + 1)
     edges[0] = low  # exactly, whatever the logarithm rounded to
     found = {}
     for name, values in arrays.items():

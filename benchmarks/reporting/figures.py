@@ -37,6 +37,14 @@ def seconds(duration: float | None) -> str:
     return f"{_three_digits(duration)} s"
 
 
+def long_time(duration: float | None) -> str:
+    """Give a time that somebody waited: `3.21 s`, `12 min`, `2 h 5 min`."""
+    if duration is None or duration < 99.5:
+        return seconds(duration)
+    minutes = round(duration / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def percent(share: float | None) -> str:
     """Give a share of 1 in percent with two places."""
     return NOT_MEASURED if share is None else f"{100.0 * share:.2f} %"

@@ -1,20 +1,22 @@
-"""One HTML page that needs nothing else: no script, no font, no picture, no request."""
+"""One HTML page that needs nothing else: no script, no font, no request; its pictures stand in it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from slimedge.benchmarks.reporting import figures
+from slimedge.benchmarks.reporting.classes import class_table
+from slimedge.benchmarks.reporting.examples import piles, within
+from slimedge.benchmarks.reporting.histogram import traces
+from slimedge.benchmarks.reporting.layers import layer_tables
 from slimedge.benchmarks.reporting.page import template
 from slimedge.benchmarks.reporting.plot import letter, plot
-from slimedge.benchmarks.reporting.report import Report, headlines
-
-if TYPE_CHECKING:
-    from slimedge.comparison import LayerSqnr, Variant
-
+from slimedge.benchmarks.reporting.report import Report, Tone, headlines
+from slimedge.benchmarks.reporting.sharing import shared
+from slimedge.benchmarks.reporting.story import lines, titled
+from slimedge.benchmarks.reporting.waterfall import panels
 
 _COLOURS = 4
+# So many stand open above all else, and all the bad news.
+_HEADLINES = 8
 
 
 def render(report: Report) -> str:
@@ -26,11 +28,15 @@ def render(report: Report) -> str:
     Returns:
         HTML that opens without a network and refuses to load anything.
     """
-    variants = [
-        each for comparison in report.comparisons for each in (comparison.baseline, *comparison.variants)
+    grouped = [
+        (group % _COLOURS, each)
+        for group, comparison in enumerate(report.comparisons)
+        for each in (comparison.baseline, *comparison.variants)
     ]
+    variants = [each for _, each in grouped]
     drawing = plot(report.comparisons)
-    marks = iter(letter(number) if drawing else "" for number in range(len(variants)))
+    letters = [letter(number) if drawing else "" for number in range(len(variants))]
+    marks = iter(letters)
     tables = [
         {
             "baseline": comparison.baseline.name,
@@ -39,40 +45,34 @@ def render(report: Report) -> str:
         }
         for group, comparison in enumerate(report.comparisons)
     ]
+    told = titled(report)
+    said = headlines(report)
+    details = [(each.name, report.details[each.name]) for each in variants if each.name in report.details]
+    notes = [
+        (each.name, (*each.notes, *(report.details[each.name].notes if each.name in report.details else ())))
+        for each in variants
+    ]
     return template("report.html.j2").render(
         title=report.title,
-        headlines=headlines(report),
+        headlines=said,
+        first_headlines=max(_HEADLINES, sum(each.tone is Tone.BAD for each in said)),
+        stories=[(title, panels(story), lines(story)) for title, story in told],
+        measures=[story.measure for _, story in told],
         tables=tables,
+        marks={each.name: (mark, group) for (group, each), mark in zip(grouped, letters, strict=True)},
         plot=drawing,
-        layers=_layers(variants),
-        notes=[(variant.name, variant.notes) for variant in variants if variant.notes],
+        samples=[drawn for each in report.comparisons if (drawn := traces(each, report.details)) is not None],
+        classes=shared((name, class_table(found.classes)) for name, found in details if found.classes),
+        examples=within(
+            shared(
+                (name, piles(found.flips)) for name, found in details if found.flips and found.flips.counts
+            )
+        ),
+        layers=layer_tables(variants, report.details),
+        notes=[(name, sentences) for name, sentences in notes if sentences],
         lineage=[
             (name, [figures.step(each) for each in steps]) for name, steps in report.lineage.items() if steps
         ],
         machine=figures.machine(report.comparisons[0].environment),
         not_measured=figures.NOT_MEASURED,
     )
-
-
-def _layers(variants: Sequence[Variant]) -> list[tuple[str, list[tuple[str, str, float, bool]]]]:
-    """Give names and bars of every quantized graph; files that were exported from one graph share them."""
-    names: dict[tuple[LayerSqnr, ...], list[str]] = {}
-    for variant in variants:
-        if variant.layer_sqnr:
-            names.setdefault(variant.layer_sqnr, []).append(variant.name)
-    return [(", ".join(sharing), _bars(levels)) for levels, sharing in names.items()]
-
-
-def _bars(levels: tuple[LayerSqnr, ...]) -> list[tuple[str, str, float, bool]]:
-    """Give layer, figure, width in percent, and whether it is the lowest, in the order of the layers."""
-    values = [layer.sqnr_db for layer in levels]
-    longest, least = max(*values, 1.0), min(values)
-    return [
-        (
-            layer.layer,
-            f"{layer.sqnr_db:.1f}",
-            round(max(0.0, 100.0 * layer.sqnr_db / longest), 1),
-            layer.sqnr_db == least,
-        )
-        for layer in levels
-    ]

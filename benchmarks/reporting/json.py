@@ -30,7 +30,7 @@ def render(report: Report) -> str:
     """Write a report: one comparison is its own document, several are listed under `comparisons`.
 
     Args:
-        report: any; `goals` and `lineage` are added where there are some.
+        report: any; `goals`, `stages` and `lineage` are added where there are some.
 
     Returns:
         Strict JSON (no NaN, no Infinity) that ends in a newline.
@@ -42,6 +42,8 @@ def render(report: Report) -> str:
         document = {"schema": REPORT_SCHEMA, "title": report.title, "comparisons": comparisons}
     if report.goals:
         document["goals"] = [asdict(goal) for goal in report.goals]
+    if report.stages:
+        document["stages"] = [asdict(stage) for stage in report.stages]
     if report.lineage:
         document["lineage"] = {
             name: [{"name": step.name, "settings": dict(step.settings)} for step in steps]

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from slimedge.benchmarks.reporting import figures
 from slimedge.benchmarks.reporting.report import Report, headlines
+from slimedge.benchmarks.reporting.story import lines as story_lines
+from slimedge.benchmarks.reporting.story import titled
 
 # Characters that Markdown or HTML inside it would read as markup; a name is shown as it is.
 _MARKUP = re.compile(r"([\\`*_\[\]{}<>#|~!&])")
@@ -23,6 +25,23 @@ def render(report: Report) -> str:
     """
     lines = [f"# {_text(report.title)}", ""]
     lines += [f"- {_text(headline.text)}" for headline in headlines(report)]
+    for title, story in titled(report):
+        lines += ["", f"## Stage by stage: {_text(title)}", ""]
+        lines += _table(
+            ("stage", "settings", "size", f"{story.measure} (points)", "latency p50", "took", "model"),
+            [
+                (
+                    line.stage,
+                    line.settings,
+                    _with(line.size, line.size_change),
+                    _with(line.right, line.right_change),
+                    _with(line.latency, line.latency_change),
+                    line.took,
+                    line.model,
+                )
+                for line in story_lines(story)
+            ],
+        )
     for comparison in report.comparisons:
         rows = figures.rows(comparison)
         lines += ["", f"## Against {_text(comparison.baseline.name)}", ""]

@@ -7,23 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor, log10
+from math import log10
 
 from slimedge.benchmarks.reporting import figures
+from slimedge.benchmarks.reporting.axis import Axis, Tick, short, spaced
 from slimedge.comparison import Comparison, Variant
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """A grid line with its text; `at` in percent from the left or from the top."""
-
-    at: float
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Point:
-    """One model; positions in percent from the left and from the top, `low` and `high` the ends of its interval."""
+    """One model; positions in percent from the left and from the top, `low` and `high` the ends of its interval.
+
+    `front` tells whether it is on its group's Pareto front.
+    """
 
     mark: str
     name: str
@@ -34,12 +30,13 @@ class Point:
     top: float
     low: float
     high: float
+    front: bool
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """From a baseline to one of its variants."""
+    """From one place to another, as from a baseline to one of its variants."""
 
     group: int
     left: float
@@ -50,11 +47,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """What to draw; `measure` is what stands on the vertical axis."""
+    """What to draw; `measure` is what stands on the vertical axis, `fronts` the steps of every group's Pareto front."""
 
     measure: str
     points: tuple[Point, ...]
     lines: tuple[Line, ...]
+    fronts: tuple[Line, ...]
     across: tuple[Tick, ...]
     up: tuple[Tick, ...]
 
@@ -81,9 +79,13 @@ def plot(comparisons: Sequence[Comparison]) -> Plot | None:
             found.append((letter(number), group, variant, baseline, variant.latency_s.p50, heights))
     if len(found) < 2:
         return None
-    across = _Axis.logarithmic([each[4] for each in found])
-    up = _Axis.linear([height for each in found for height in each[5]], most=1.0)
+    across = Axis.logarithmic([each[4] for each in found])
+    up = Axis.linear([height for each in found for height in each[5]], most=1.0)
     measure = "accuracy" if labelled else "same class as the baseline"
+    best = {
+        group: pareto_front([(each[0], each[4], each[5][0]) for each in found if each[1] == group])
+        for group in {each[1] for each in found}
+    }
     points = tuple(
         Point(
             mark=mark,
@@ -95,6 +97,7 @@ def plot(comparisons: Sequence[Comparison]) -> Plot | None:
             top=100.0 - up.place(value),
             low=100.0 - up.place(low),
             high=100.0 - up.place(high),
+            front=mark in best[group],
             text=f"{variant.name}: {measure} {figures.percent(value)}, latency {figures.seconds(latency)}",
         )
         for mark, group, variant, baseline, latency, (value, low, high) in found
@@ -105,9 +108,51 @@ def plot(comparisons: Sequence[Comparison]) -> Plot | None:
         for point in points
         if not point.baseline and point.group in starts
     )
-    ticks_across = tuple(Tick(across.place(at), _short(10.0**at)) for at in across.ticks)
+    ticks_across = spaced([Tick(across.place(at), short(10.0**at)) for at in across.ticks])
     ticks_up = tuple(Tick(100.0 - up.place(at), f"{round(100.0 * at, 6):g} %") for at in up.ticks)
-    return Plot(measure, points, lines, ticks_across, ticks_up)
+    fronts = tuple(line for group in sorted(best) for line in _steps(points, group))
+    return Plot(measure, points, lines, fronts, ticks_across, ticks_up)
+
+
+def pareto_front(models: Sequence[tuple[str, float, float]]) -> tuple[str, ...]:
+    """Give the models that no other one beats: none is as fast and as right, and better in one of the two.
+
+    Args:
+        models: name, latency and accuracy of each.
+
+    Returns:
+        Names from the fastest to the most accurate; models with the same figures are all on the front.
+
+    Example:
+        >>> pareto_front([("a", 2.0, 0.9), ("b", 1.0, 0.8), ("c", 2.0, 0.7)])
+        ('b', 'a')
+    """
+    members = [
+        (name, latency, right)
+        for name, latency, right in models
+        if not any(
+            other <= latency and other_right >= right and (other, other_right) != (latency, right)
+            for _, other, other_right in models
+        )
+    ]
+    return tuple(name for name, _, _ in sorted(members, key=lambda model: model[1:]))
+
+
+def _steps(points: Sequence[Point], group: int) -> list[Line]:
+    """Draw a front: what lies right of it or below is beaten by one of its members."""
+    members = sorted(
+        (point for point in points if point.group == group and point.front),
+        key=lambda point: (point.left, point.top),
+    )
+    lines = []
+    left, top = members[0].left, 100.0
+    for point in members:
+        if point.left > left:
+            lines.append(Line(group, left, top, point.left, top))
+        if point.top < top:
+            lines.append(Line(group, point.left, top, point.left, point.top))
+        left, top = point.left, point.top
+    return [*lines, Line(group, left, top, 100.0, top)]
 
 
 def letter(number: int) -> str:
@@ -124,59 +169,3 @@ def _agreement(variant: Variant, *, baseline: bool) -> tuple[float, float, float
     if baseline:
         return (1.0, 1.0, 1.0)
     return (variant.agreement.value,) * 3 if variant.agreement else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """A range with its ticks, in the axis's own (perhaps logarithmic) numbers."""
-
-    low: float
-    high: float
-    ticks: tuple[float, ...]
-
-    def place(self, at: float) -> float:
-        return round(100.0 * (at - self.low) / (self.high - self.low), 3)
-
-    @classmethod
-    def linear(cls, values: Sequence[float], *, most: float) -> _Axis:
-        low, high = min(values), max(values)
-        step = _round_step(max(high - low, 0.002) / 4)
-        first, last = floor(low / step), ceil(high / step)
-        if last == first:
-            last += 1
-        last = max(min(last, ceil(most / step)), first + 1)
-        ticks = tuple(step * n for n in range(first, last + 1))
-        return cls(ticks[0], ticks[-1], ticks)
-
-    @classmethod
-    def logarithmic(cls, values: Sequence[float]) -> _Axis:
-        """Ticks at round numbers, the finer the fewer decades there are."""
-        low, high = log10(min(values)), log10(max(values))
-        room = max(0.08 * (high - low), 0.04)
-        low, high = low - room, high + room
-        digits = next(digits for decades, digits in _DIGITS if high - low >= decades)
-        powers = range(floor(low) - 1, ceil(high) + 1)
-        marks = [log10(digit) + power for power in powers for digit in digits]
-        return cls(low, high, tuple(mark for mark in marks if low <= mark <= high))
-
-
-def _short(duration: float) -> str:
-    """Give a duration without the zeros that only say how exact a figure is: `70 µs`."""
-    number, unit = figures.seconds(duration).split(" ")
-    return f"{float(number):g} {unit}"
-
-
-# Round numbers of one decade, for a logarithmic axis of at least so many decades.
-_DIGITS: tuple[tuple[float, tuple[float, ...]], ...] = (
-    (2.0, (1,)),
-    (0.8, (1, 2, 5)),
-    (0.4, (1, 1.5, 2, 3, 4, 5, 6, 8)),
-    (0.2, (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9)),
-    (0.0, tuple(n / 20 for n in range(20, 200))),
-)
-
-
-def _round_step(step: float) -> float:
-    """Round up to 1, 2 or 5 times a power of ten."""
-    power = 10.0 ** floor(log10(step))
-    return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= step * (1 - 1e-9))

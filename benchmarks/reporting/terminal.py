@@ -1,4 +1,4 @@
-"""A report on a terminal or in a pipe: headlines, three tables that fit 80 columns, notes, the machine."""
+"""A report on a terminal or in a pipe: headlines, tables that fit 80 columns, notes, the machine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.text import Text
 from slimedge.benchmarks.reporting import figures
 from slimedge.benchmarks.reporting.printing import put
 from slimedge.benchmarks.reporting.report import Report, Tone, headlines
+from slimedge.benchmarks.reporting.story import Story, lines, titled
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -45,6 +46,8 @@ def render(report: Report, width: int) -> RenderableType:
         _bullet(_SIGNS[headline.tone], Text(headline.text, style=_STYLES[headline.tone]))
         for headline in headlines(report)
     ]
+    for title, story in titled(report):
+        parts += [Text(), Text(f"stage by stage: {title}", style="bold"), _stages(story)]
     parts += [Text(), _figures(report), Text(), _bought(report), Text(), _behind(report, width)]
     notes = [
         _bullet("note", Text(f"{variant.name}: {note}", style=_DETAIL))
@@ -71,6 +74,20 @@ def _figures(report: Report) -> Table:
                 Text(row.verdict, style=_VERDICTS.get(row.verdict, "default")),
             )
         table.add_section()
+    return table
+
+
+def _stages(story: Story) -> Table:
+    """Show what each stage of a recipe changed; the second line of a cell is against the stage before."""
+    table = _table("stage", "size", story.measure, "p50", "took")
+    for line in lines(story):
+        table.add_row(
+            _two(line.stage, line.settings),
+            _two(line.size, line.size_change),
+            _two(line.right, line.right_change, prefix="Δ "),
+            _two(line.latency, line.latency_change),
+            Text(line.took),
+        )
     return table
 
 
