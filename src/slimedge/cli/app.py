@@ -9,6 +9,7 @@ import typer
 
 from slimedge.cli import (
     benchmark,
+    check,
     cluster,
     compare,
     demo,
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": export.export,
     "benchmark": benchmark.benchmark,
     "compare": compare.compare,
+    "check": check.check,
     "targets": targets.targets,
 }
 
