@@ -9,6 +9,8 @@ import numpy as np
 from report_sample import HERE
 
 from slimedge.benchmarks.judging import GoalOutcome
+from slimedge.benchmarks.outcomes import Axis, Outcome, Tolerances
+from slimedge.benchmarks.regression import check
 from slimedge.benchmarks.reporting.report import Report
 from slimedge.benchmarks.statistics import wilson
 from slimedge.comparison import Accuracy, Agreement, Comparison, Evaluation, Latency, Speedup, Variant
@@ -95,3 +97,21 @@ def report(
     evaluation = Evaluation(fingerprint, N, TRUTH if labelled else None, answers) if kept else None
     variants = (replace(small, **fields), *others)
     return Report("checked", (Comparison(plain, variants, environment, evaluation=evaluation),), goals)
+
+
+def found(now: Report, before: Report, axis: Axis, name: str = INT8, **tolerances) -> Outcome:
+    """What a check says of one axis of one model."""
+    (outcome,) = [
+        each
+        for each in check(now, before, Tolerances(**tolerances))
+        if (each.axis, each.variant) == (axis, name)
+    ]
+    return outcome
+
+
+def accuracy(now: Report, before: Report | None = None, **tolerances) -> Outcome:
+    return found(now, before or report(), Axis.ACCURACY, **tolerances)
+
+
+def timed(now: Report, before: Report | None = None, **tolerances) -> Outcome:
+    return found(now, before or report(), Axis.LATENCY, **tolerances)
