@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -161,6 +162,30 @@ def drop(
     lost = int(np.sum((answers != truth) & (before == truth)))
     n = len(answers)
     return Drop((lost - gained) / n, float(np.sqrt(lost + gained)) / n)
+
+
+def classes(
+    outputs: Mapping[str, NDArray[Any]], baseline: str, labels: NDArray[Any] | None, *, name: str = "output"
+) -> tuple[NDArray[np.int64] | None, dict[str, NDArray[np.int64]]] | None:
+    """Give the right classes and those that models answered, or None where answers are not classes.
+
+    Args:
+        outputs: (n, …) by name of the model.
+        baseline: name of the model that says how answers are read.
+        labels: (n, …) or None.
+        name: of the output, for messages.
+
+    Returns:
+        The (n,) right classes, None without labels, and by name the (n,) answers, -1 where numbers are not finite.
+
+    Raises:
+        InputError: as of `score`.
+    """
+    task = task_of(outputs[baseline], labels, name=name)
+    answers = {model: _answers(given, task) for model, given in outputs.items()}
+    truth = None if labels is None else _truth(labels, task, outputs[baseline], name)
+    known = {model: given for model, given in answers.items() if given is not None}
+    return (truth, known) if known else None
 
 
 def sqnr_db(reference: NDArray[Any], outputs: NDArray[Any]) -> float | None:

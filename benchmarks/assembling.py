@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from slimedge.artifact import Artifact, Format
 from slimedge.benchmarks import latency
-from slimedge.benchmarks.accuracy import Score, score
+from slimedge.benchmarks.accuracy import Score, classes, score
 from slimedge.benchmarks.entries import Entry
 from slimedge.benchmarks.judging import judge
 from slimedge.benchmarks.predicting import Predictions
 from slimedge.benchmarks.weighing import Weight
-from slimedge.comparison import Comparison, LayerSqnr, Variant
+from slimedge.comparison import Comparison, Evaluation, LayerSqnr, Variant
 from slimedge.integers import WIDE_ACTIVATIONS, kernel_bits, saturates
 from slimedge.measurement import Environment
 
@@ -58,6 +58,7 @@ class Measured:
         labels: (n, …) for it, None without.
         environment: where.
         notes: what the reader should know about the whole run.
+        fingerprint: of the examples, None without.
     """
 
     run: latency.LatencyRun
@@ -68,6 +69,7 @@ class Measured:
     labels: NDArray[Any] | None
     environment: Environment
     notes: tuple[str, ...]
+    fingerprint: str | None = None
 
 
 def assemble(group: Sequence[Entry], measured: Measured, *, notes: Sequence[str] = ()) -> Comparison:
@@ -101,7 +103,7 @@ def assemble(group: Sequence[Entry], measured: Measured, *, notes: Sequence[str]
         if not measured.weights[entry.name].stored_sparsely:
             variant = replace(variant, notes=(*variant.notes, *zeros_notes(variant, first)))
         variants.append(replace(variant, verdict=judge(variant, first).verdict))
-    return Comparison(first, tuple(variants), measured.environment)
+    return Comparison(first, tuple(variants), measured.environment, evaluation=_evaluation(group, measured))
 
 
 def zeros_notes(variant: Variant, baseline: Variant) -> tuple[str, ...]:
@@ -136,6 +138,27 @@ def layer_sqnr(artifact: Artifact) -> tuple[LayerSqnr, ...]:
         LayerSqnr(str(layer), float(level))
         for layer, level in levels.items()
         if isinstance(level, int | float)
+    )
+
+
+def _evaluation(group: Sequence[Entry], measured: Measured) -> Evaluation | None:
+    """Keep what was answered, so that a later run can be held against it example by example."""
+    outputs = {
+        entry.name: given[measured.position]
+        for entry in group
+        if (given := measured.predictions[entry.name].outputs) is not None
+    }
+    if measured.fingerprint is None or not outputs:
+        return None
+    found = classes(outputs, group[0].name, measured.labels, name=measured.scored)
+    if found is None:
+        return None
+    truth, answers = found
+    return Evaluation(
+        fingerprint=measured.fingerprint,
+        n=len(outputs[group[0].name]),
+        truth=None if truth is None else tuple(truth.tolist()),
+        answers={name: tuple(given.tolist()) for name, given in answers.items()},
     )
 
 

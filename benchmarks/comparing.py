@@ -262,6 +262,7 @@ def _measured(
         labels=labels.get(scored),
         environment=_with_own_version(run.environment),
         notes=(*(() if data is None else data.notices), *run.notes),
+        fingerprint=None if data is None else data.fingerprint,
     )
 
 

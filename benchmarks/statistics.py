@@ -113,6 +113,58 @@ def paired_difference(gained: int, lost: int, n: int, confidence: float = CONFID
     return low, high
 
 
+def difference(
+    first: tuple[float, float, float], second: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """Give second minus first of two independent figures with an interval made of theirs, by square-and-add.
+
+    v₂ - v₁ - √((v₂ - l₂)² + (u₁ - v₁)²) to v₂ - v₁ + √((u₂ - v₂)² + (v₁ - l₁)²)
+
+    Args:
+        first: value, lower and upper bound.
+        second: likewise, at the same confidence.
+
+    Returns:
+        Value, lower and upper bound.
+
+    Reference:
+        Zou and Donner (2008), "Construction of confidence limits about effect measures: A general approach".
+    """
+    (value, low, high), (other, other_low, other_high) = first, second
+    change = other - value
+    below = math.hypot(other - other_low, high - value)
+    above = math.hypot(other_high - other, value - low)
+    return change, change - below, change + above
+
+
+def unpaired_difference(
+    first: tuple[int, int], second: tuple[int, int], confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Give the interval of the difference of two shares that were found on different examples.
+
+    Wilson's intervals of both, joined by square-and-add.
+
+    Args:
+        first: successes and examples, at least one.
+        second: likewise.
+        confidence: of the interval.
+
+    Returns:
+        Lower and upper bound of second minus first, in -1…1.
+
+    Example:
+        >>> [round(bound, 4) for bound in unpaired_difference((48, 80), (56, 70))]
+        [0.0524, 0.3339]
+
+    Reference:
+        Newcombe (1998), "Interval estimation for the difference between independent proportions: comparison of eleven
+        methods", method 10.
+    """
+    shares = [(successes / n, *wilson(successes, n, confidence)) for successes, n in (first, second)]
+    _, low, high = difference(shares[0], shares[1])
+    return low, high
+
+
 def latency(samples_s: Sequence[float] | NDArray[np.float64]) -> Latency:
     """Give the quantiles of all samples; the 99th percentile only where there are enough."""
     p50, p90, p99 = (float(value) for value in np.quantile(np.asarray(samples_s, float), (0.5, 0.9, 0.99)))

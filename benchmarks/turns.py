@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -119,8 +119,9 @@ class Timed:
 
     @property
     def latency(self) -> Latency:
-        """Quantiles of all samples."""
-        return statistics.latency(self.samples_s)
+        """Quantiles of all samples, with the medians of the turns."""
+        turns = tuple(tuple(float(median) for median in launch) for launch in self.turn_medians())
+        return replace(statistics.latency(self.samples_s), turns=turns)
 
     def turn_medians(self) -> NDArray[np.float64]:
         """Give the median of every turn, (launches, rounds), in seconds."""

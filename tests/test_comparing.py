@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +13,7 @@ from slimedge.benchmarks import latency
 from slimedge.benchmarks.assembling import zeros_notes
 from slimedge.benchmarks.comparing import compare, compare_groups, lineages
 from slimedge.benchmarks.reporting import json as json_report
+from slimedge.benchmarks.reporting.reading import read
 from slimedge.benchmarks.reporting.report import Report
 from slimedge.benchmarks.turns import Timed, Turn
 from slimedge.comparison import Variant, Verdict
@@ -73,6 +73,46 @@ def test_accuracy_and_agreement_are_those_of_numpy_on_the_same_examples(files, c
     assert variant.agreement.value == pytest.approx(np.mean(after == before))
     assert variant.agreement.n == EXAMPLES
     assert found.baseline.accuracy_delta is found.baseline.agreement is found.baseline.sqnr_db is None
+
+
+def test_the_class_that_each_model_answered_to_each_example_is_kept(files, clock):
+    found = compare(files[0], [files[1]], labelled())
+
+    kept = found.evaluation
+    assert kept.n == EXAMPLES
+    assert kept.truth == tuple(TRUE.tolist())
+    assert kept.answers == {
+        "before.onnx": tuple(np.argmax(X @ KERNEL, axis=1).tolist()),
+        "after.onnx": tuple(np.argmax(X @ NOISY, axis=1).tolist()),
+    }
+    assert compare(files[0], [files[1]], labelled()).evaluation == kept
+    assert compare(files[0], [files[1]], labelled().take(399)).evaluation.fingerprint != kept.fingerprint
+
+
+def test_without_labels_the_answers_are_kept_and_without_classes_none(files, clock, tmp_path):
+    assert compare(files[0], [files[1]], Data.load(X)).evaluation.truth is None
+    assert compare(files[0], [files[1]]).evaluation is None
+    target_values = Data.load((X, X @ KERNEL))
+    assert compare(files[0], [files[1]], target_values).evaluation is None
+
+
+def test_an_answer_that_is_no_number_is_kept_as_minus_one(clock, tmp_path):
+    broken = np.full_like(KERNEL, np.nan)
+    before = linear(tmp_path / "before.onnx", KERNEL)
+
+    found = compare(before, [linear(tmp_path / "after.onnx", broken)], labelled())
+
+    assert found.evaluation.answers["after.onnx"] == (-1,) * EXAMPLES
+    report = Report("nan", (found,))
+    path = tmp_path / "report.json"
+    path.write_text(json_report.render(report))
+    assert read(path).comparisons == report.comparisons
+
+
+def test_each_turns_median_is_kept_launch_by_launch(files, clock):
+    clock["latencies"] = {"before.onnx": 3e-3}
+
+    assert compare(files[0], [files[1]]).baseline.latency_s.turns == ((3e-3,) * 4,) * 3
 
 
 def test_sqnr_is_that_of_the_outputs(files, clock):
@@ -310,7 +350,10 @@ def test_a_real_run_measures_everything_and_its_json_is_complete(files, monkeypa
     assert {"slimedge", "onnxruntime"} <= set(found.environment.versions)
     assert found.environment.threads == 1
     assert any(doing.startswith("timing") for doing in seen)
-    json.loads(json_report.render(Report("real", (found,), lineage=lineages(found, files))))
+    report = Report("written.json", (found,), lineage=lineages(found, files))
+    written = files[0].with_name("written.json")
+    written.write_text(json_report.render(report))
+    assert read(written) == report
 
 
 def test_the_target_cpu_is_what_every_file_runs_on_anyway() -> None:

@@ -9,17 +9,20 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 
 import slimedge
 from slimedge import artifact_file, comparison, integers, measurement, readers
 from slimedge.artifact import Artifact
 from slimedge.benchmarks.judging import GoalOutcome
+from slimedge.benchmarks.outcomes import Axis, Change, Outcome
 from slimedge.cli.app import command
 from slimedge.compress import pruning, quantization, rules
 from slimedge.compress.channels.criteria import CRITERIA
@@ -85,6 +88,33 @@ def test_a_marked_block_runs(language, code, folder):
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
+def workflows():
+    """Give the documents of all YAML blocks that are GitHub workflows."""
+    found = []
+    for document in DOCUMENTS:
+        blocks = re.findall(r"^```yaml\n(.*?)^```$", document.read_text(), re.MULTILINE | re.DOTALL)
+        found += [loaded for block in blocks if "jobs" in (loaded := yaml.safe_load(block))]
+    return found
+
+
+def test_the_commands_of_every_workflow_parse():
+    known = command().commands
+    seen = []
+    for workflow in workflows():
+        assert workflow[True] == "pull_request"  # YAML 1.1 reads the key `on` so
+        for job in workflow["jobs"].values():
+            steps = job["steps"]
+            assert all(("uses" in step) != ("run" in step) for step in steps)
+            for line in [line for step in steps for line in commands(step.get("run", ""))]:
+                program, *arguments = shlex.split(line)
+                name, *given = arguments
+                if program != "slimedge" or (name == "run" and name not in known):
+                    continue
+                known[name].make_context(name, given)  # refuses what the command does not take
+                seen.append(name)
+    assert "check" in seen
+
+
 def anchors(text):
     """Give the anchors of a document's headings, as GitHub makes them."""
     titles = re.findall(
@@ -138,8 +168,10 @@ def test_the_reference_has_every_command_and_every_option():
         comparison.Accuracy,
         comparison.AccuracyDelta,
         comparison.Latency,
+        comparison.Evaluation,
         measurement.Environment,
         GoalOutcome,
+        Outcome,
         Artifact,
     ],
 )
@@ -157,6 +189,11 @@ def test_the_reference_has_every_parameter_of_a_function(name):
     assert [
         each.name for each in parameters if each.kind is not each.VAR_KEYWORD and each.name not in listed
     ] == []
+
+
+def test_the_reference_has_every_axis_and_change_of_the_check():
+    text = REFERENCE.partition("| `check` |")[2].partition("\n")[0]
+    assert [name for name in (*Axis, *Change) if f"`{name}`" not in text] == []
 
 
 def test_the_reference_has_every_registered_name():

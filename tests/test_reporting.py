@@ -114,14 +114,21 @@ def test_json_has_exactly_the_fields_of_the_format_and_null_for_what_was_not_mea
 
     document = json.loads(json_report.render(report))
 
-    assert set(document) == {"schema", "environment", "baseline", "variants"}
+    assert set(document) == {"schema", "environment", "baseline", "variants", "evaluation"}
     assert {"cpu", "isa", "cores", "threads", "governor", "versions"} <= set(document["environment"])
     for variant in (document["baseline"], *document["variants"]):
         assert set(variant) - {"layer_sqnr"} == FIELDS
     assert document["baseline"]["speedup"] is document["baseline"]["accuracy_delta"] is None
     assert document["baseline"]["verdict"] is None
     assert document["variants"][0]["speedup"] == {"value": 1.55, "low": 1.5, "high": 1.6}
-    assert document["variants"][0]["latency_s"] == {"p50": 74e-6, "p90": 79e-6, "p99": 99e-6, "n": 6000}
+    assert document["variants"][0]["latency_s"] == {
+        "p50": 74e-6,
+        "p90": 79e-6,
+        "p99": 99e-6,
+        "n": 6000,
+        "turns": None,
+    }
+    assert document["evaluation"] is None
     assert document["variants"][0]["accuracy_delta"] == {
         "value": -0.0008,
         "low": -0.0021,
@@ -135,6 +142,19 @@ def test_json_has_exactly_the_fields_of_the_format_and_null_for_what_was_not_mea
         150_528,
         37_632,
     ]
+
+
+def test_the_turns_stand_in_one_line_a_launch_and_no_text_is_touched():
+    timed = replace(INT8_ONNX.latency_s, turns=((74e-6, 7.5e-05, 1.0), (2e-4, 3, 4)))
+    notes = ("[\n  1,\n  2\n]", "[ 1, 2 ]")
+    report = Report("one", (compared(ONNX, replace(INT8_ONNX, latency_s=timed, notes=notes)),))
+
+    text = json_report.render(report)
+
+    assert "[7.4e-05, 7.5e-05, 1.0]" in text
+    (variant,) = json.loads(text)["variants"]
+    assert variant["latency_s"]["turns"] == [[74e-6, 75e-6, 1], [2e-4, 3, 4]]
+    assert variant["notes"] == list(notes)
 
 
 def test_several_comparisons_are_listed_with_goals_and_lineage():

@@ -13,6 +13,7 @@ from slimedge.benchmarks.statistics import (
     paired_difference,
     speedup,
     student_quantile,
+    unpaired_difference,
     wilson,
 )
 
@@ -83,6 +84,32 @@ def test_a_paired_difference_covers_the_truth_as_often_as_it_says():
         for low, high in (paired_difference(int(gained), int(lost), 200) for gained, lost, _ in draws)
     ]
     assert 0.93 <= np.mean(covered) <= 0.97
+
+
+@pytest.mark.parametrize(
+    ("second", "first", "low", "high"),
+    [
+        ((56, 70), (48, 80), 0.0524, 0.3339),
+        ((9, 10), (3, 10), 0.1705, 0.8090),
+        ((6, 7), (2, 7), 0.0582, 0.8062),
+        ((5, 56), (0, 29), -0.0381, 0.1926),
+        ((0, 10), (0, 20), -0.1611, 0.2775),
+        ((0, 10), (0, 10), -0.2775, 0.2775),
+        ((10, 10), (0, 20), 0.6791, 1.0),
+        ((10, 10), (0, 10), 0.6075, 1.0),
+    ],
+)
+def test_the_interval_of_an_unpaired_difference_is_that_of_newcombes_table(second, first, low, high):
+    """Newcombe (1998), table II, the row of method 10."""
+    assert unpaired_difference(first, second) == pytest.approx((low, high), abs=5e-5)
+    assert unpaired_difference(second, first) == pytest.approx((-high, -low), abs=5e-5)
+
+
+def test_an_unpaired_difference_covers_the_truth_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    draws = zip(generator.binomial(200, 0.9, 1000), generator.binomial(300, 0.85, 1000), strict=True)
+    bounds = [unpaired_difference((int(first), 200), (int(second), 300)) for first, second in draws]
+    assert 0.93 <= np.mean([low <= -0.05 <= high for low, high in bounds]) <= 0.97
 
 
 def test_latency_gives_numpys_quantiles_and_the_99th_percentile_only_of_a_thousand_samples():

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from typing import Any
 
+from slimedge.benchmarks.reporting.packing import pack
 from slimedge.benchmarks.reporting.report import Report
-from slimedge.comparison import Comparison, Variant
+from slimedge.comparison import Comparison, Evaluation, Variant
 
 REPORT_SCHEMA = "slimedge/report/1"
+# An indented list of numbers only; no string can look so, since JSON writes its line breaks as \n.
+_NUMBERS = re.compile(r"\[\n\s+[-+.\de]+(?:,\n\s+[-+.\de]+)*\n\s*\]")
 
 
 def as_dict(comparison: Comparison) -> dict[str, Any]:
@@ -19,11 +23,21 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
         "environment": {**asdict(comparison.environment), "isa": list(comparison.environment.isa)},
         "baseline": _variant(comparison.baseline),
         "variants": [_variant(variant) for variant in comparison.variants],
+        "evaluation": None if comparison.evaluation is None else _evaluation(comparison.evaluation),
     }
 
 
 def _variant(variant: Variant) -> dict[str, Any]:
     return {**asdict(variant), "sparsity": variant.sparsity}
+
+
+def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "fingerprint": evaluation.fingerprint,
+        "n": evaluation.n,
+        "truth": None if evaluation.truth is None else pack(evaluation.truth),
+        "answers": {name: pack(answers) for name, answers in evaluation.answers.items()},
+    }
 
 
 def render(report: Report) -> str:
@@ -49,4 +63,9 @@ def render(report: Report) -> str:
             name: [{"name": step.name, "settings": dict(step.settings)} for step in steps]
             for name, steps in report.lineage.items()
         }
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    return _NUMBERS.sub(_in_one_line, text) + "\n"
+
+
+def _in_one_line(numbers: re.Match[str]) -> str:
+    return f"[{' '.join(numbers.group()[1:-1].split())}]"

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-
 from slimedge.benchmarks.reporting import figures
+from slimedge.benchmarks.reporting.markup import table as _table
+from slimedge.benchmarks.reporting.markup import text as _text
 from slimedge.benchmarks.reporting.report import Report, headlines
 from slimedge.benchmarks.reporting.story import lines as story_lines
 from slimedge.benchmarks.reporting.story import titled
-
-# Characters that Markdown or HTML inside it would read as markup; a name is shown as it is.
-_MARKUP = re.compile(r"([\\`*_\[\]{}<>#|~!&])")
 
 
 def render(report: Report) -> str:
@@ -112,14 +108,5 @@ def render(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    body = [f"| {' | '.join(_text(cell) for cell in row)} |" for row in rows]
-    return [f"| {' | '.join(heads)} |", f"| {' | '.join('---' for _ in heads)} |", *body]
-
-
 def _with(value: str, detail: str) -> str:
     return value if detail == figures.NOT_MEASURED else f"{value} ({detail})"
-
-
-def _text(text: str) -> str:
-    return _MARKUP.sub(r"\\\1", " ".join(text.split()))

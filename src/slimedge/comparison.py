@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -49,12 +50,17 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Quantiles of `n` samples in seconds; p99 is None under 1,000 samples."""
+    """Quantiles of `n` samples in seconds; p99 is None under 1,000 samples.
+
+    `turns` are the medians of the turns in which the samples were taken, launch by launch: what tells the noise, and
+    what a later run is held against.
+    """
 
     p50: float
     p90: float
     p99: float | None
     n: int
+    turns: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +145,31 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The examples that models were scored on, and the class that each of them answered.
+
+    Attributes:
+        fingerprint: SHA-256 of the data, as `slimedge.data.Data.fingerprint` gives it.
+        n: examples.
+        truth: the right classes, in the data's order; None without labels.
+        answers: by a model's name its classes, likewise; -1 where its numbers were not finite.
+    """
+
+    fingerprint: str
+    n: int
+    truth: tuple[int, ...] | None
+    answers: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
-    """Baseline and variants measured in one interleaved run on one machine."""
+    """Baseline and variants measured in one interleaved run on one machine.
+
+    `evaluation` is None without data and where answers are not classes.
+    """
 
     baseline: Variant
     variants: tuple[Variant, ...]
     environment: Environment
     schema: str = SCHEMA
+    evaluation: Evaluation | None = None

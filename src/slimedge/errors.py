@@ -41,3 +41,7 @@ class GoalError(SlimedgeError):
     """A goal of the user's (`--max-accuracy-drop`, `--min-speedup`) that was not met."""
 
     exit_code: ClassVar[int] = 1
+
+
+class RegressionError(GoalError):
+    """A model that is worse than it was in an earlier report (`slimedge check`)."""

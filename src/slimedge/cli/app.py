@@ -9,6 +9,7 @@ import typer
 
 from slimedge.cli import (
     benchmark,
+    check,
     cluster,
     compare,
     demo,
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "benchmark": benchmark.benchmark,
     "compare": compare.compare,
     "run": run.run,
+    "check": check.check,
     "targets": targets.targets,
 }
 
