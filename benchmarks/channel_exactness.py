@@ -46,8 +46,9 @@ def compare_class(name: str) -> dict[str, Any]:
     """Remove channels of one class of keras.applications; runs in a process of its own."""
     import keras
 
-    from slimedge.benchmarks.zoo.scaling import seeded, well_scaled
+    from slimedge.benchmarks.zoo.scaling import well_scaled
     from slimedge.benchmarks.zoo.thinning import thinned
+    from slimedge.compress.fresh_weights import seeded
 
     with seeded(0):
         model = getattr(keras.applications, name)(

@@ -56,7 +56,8 @@ def build(row: Row, *, small: bool = False, seed: int = 0) -> keras.Model:
     Returns:
         A built model, not compiled.
     """
-    from slimedge.benchmarks.zoo.scaling import seeded, well_scaled
+    from slimedge.benchmarks.zoo.scaling import well_scaled
+    from slimedge.compress.fresh_weights import seeded
 
     constructor = Registry("constructor", {row.name: row.constructor})[row.name]
     with seeded(seed):

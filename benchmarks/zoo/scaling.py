@@ -8,9 +8,8 @@ measured on such a net say little about a trained one.
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,17 +49,6 @@ _NUMBERS_PER_ID = 256
 # A kernel may not raise differences between examples more than this beyond what they share; otherwise gates
 # that see nearly the same mean in every example (squeeze and excite) would turn rounding into noise.
 _LARGEST_GAIN = 4.0
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Make the weights that Keras draws depend on `seed` only; Python's own random numbers go on as before."""
-    before = random.getstate()
-    random.seed(seed)  # Keras draws the seed of every initializer from here
-    try:
-        yield
-    finally:
-        random.setstate(before)
 
 
 def well_scaled(model: keras.Model, seed: int = 0) -> keras.Model:

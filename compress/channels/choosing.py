@@ -116,6 +116,12 @@ class Choosing:
         fewest = _fewest(ranked[:low], lambda steps: left(_counted(options, steps)) <= most)
         return _taken(orders, _counted(options, fewest))
 
+    def nearest(self, ratio: float) -> frozenset[int]:
+        """Choose that share of each group by itself, as near as its multiples allow; fewer of two that are as near."""
+        orders = [group.units[np.argsort(self.scores[group.units], kind="stable")] for group in self.groups]
+        options = [self._options(group) for group in self.groups]
+        return _taken(orders, _nearest([len(order) for order in orders], options, ratio))
+
     def all_that_can_go(self) -> frozenset[int]:
         """Choose as many units as can go."""
         counts = np.asarray([self._options(group)[-1] for group in self.groups])
@@ -154,14 +160,17 @@ def sizes_of(groups: Sequence[Group]) -> dict[str, int]:
 
 def _same_ratio(sizes: Sequence[int], options: Sequence[Counts]) -> tuple[Callable[[int], Counts], int]:
     """Give how many units of each group are gone after so many steps, of each the same ratio."""
+    return (lambda step: _nearest(sizes, options, step / STEPS)), STEPS
 
-    def counts_at(step: int) -> Counts:
-        wanted = [step / STEPS * size for size in sizes]
-        return np.asarray(
-            [counts[np.argmin(np.abs(counts - each))] for counts, each in zip(options, wanted, strict=True)]
-        )
 
-    return counts_at, STEPS
+def _nearest(sizes: Sequence[int], options: Sequence[Counts], ratio: float) -> Counts:
+    """Give how many units of each group are gone when it is that share of them, as near as the options allow."""
+    return np.asarray(
+        [
+            counts[np.argmin(np.abs(counts - ratio * size))]
+            for counts, size in zip(options, sizes, strict=True)
+        ]
+    )
 
 
 def _counted(options: Sequence[Counts], steps: Sequence[int]) -> Counts:

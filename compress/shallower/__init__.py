@@ -1,0 +1,1 @@
+"""Blocks that a graph computes without: found, chosen, and taken out."""
