@@ -182,8 +182,8 @@ def classes(
         InputError: as of `score`.
     """
     task = task_of(outputs[baseline], labels, name=name)
-    answers = {model: _answers(given, task) for model, given in outputs.items()}
-    truth = None if labels is None else _truth(labels, task, outputs[baseline], name)
+    answers = {model: answers_of(given, task) for model, given in outputs.items()}
+    truth = None if labels is None else truth_of(labels, task, outputs[baseline], name)
     known = {model: given for model, given in answers.items() if given is not None}
     return (truth, known) if known else None
 

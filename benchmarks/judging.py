@@ -193,6 +193,12 @@ def accuracy_outcome(name: str, delta: AccuracyDelta | None, limit: float) -> Go
 
 
 def speedup_outcome(variant: Variant, limit: float) -> GoalOutcome:
+    """Hold a variant's speed against what is asked for, by the lower bound of its speedup.
+
+    Args:
+        variant: without a speedup, which misses the goal, where no latency was measured.
+        limit: ratio of the baseline's median latency to the variant's.
+    """
     goal = f"--min-speedup {limit:g}"
     speedup = variant.speedup
     if speedup is None:

@@ -10,7 +10,7 @@ from slimedge.artifact import Step
 from slimedge.canonical import canonical
 from slimedge.compress.bound_data import bound_to
 from slimedge.compress.distilling.settings import Shares
-from slimedge.compress.fitting.constraints import kept_by_default, keeper_of
+from slimedge.compress.fitting.constraints import keeper_of, kept_by_default
 from slimedge.compress.fitting.settings import DeviceSettings
 from slimedge.compress.quantization import is_quantized
 from slimedge.errors import InputError
@@ -227,7 +227,9 @@ def distill(
             "train it with its rounding by slimedge.compress.training.train(teacher=...)."
         )
     model = canonical(student)
-    given = [student] if teachers is None else list(teachers) if isinstance(teachers, Sequence) else [teachers]
+    given = (
+        [student] if teachers is None else list(teachers) if isinstance(teachers, Sequence) else [teachers]
+    )
     _check_teachers(len(given), shares.teacher_weights, label_weight)
     kept = kept_by_default(lineage_of(student), zeros=keep_zeros, clusters=keep_clusters)
     bound = bound_to(model, data)

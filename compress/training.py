@@ -32,12 +32,6 @@ ENGINES = Registry(
     {"keras": "slimedge.compress.qat.engine:ENGINE", "tfmot": "slimedge.compress.qat.tfmot.engine:ENGINE"},
 )
 
-# Fields of the settings that are arguments of `train`.
-ARGUMENTS = frozenset(
-    "epochs learning_rate batch_size ranges gradients batchnorm freeze_after loss schedule optimizer validation "
-    "patience weight_bits keep_zeros keep_clusters constraints observer exclude engine seed".split()
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Train(Settings):
@@ -68,7 +62,7 @@ class Train(Settings):
             parent: the model that a recipe starts from, which is the teacher where none of a kind is needed: without
                 a loss on labels and with BatchNorm folded.
         """
-        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name in ARGUMENTS}
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
         teacher = parent if self.loss is None and self.batchnorm == "folded" else None
         return train(model, data, **settings, teacher=teacher, progress=progress)
 

@@ -45,7 +45,9 @@ def arena_bytes(path: Path) -> int:
     found = _TOTAL.search(told)
     if found is None:
         reason = " ".join(told.split())[:200] or "it says nothing"
-        raise RunError(f"TFLite Micro does not take {path.name} ({reason}); export what it has operators for.")
+        raise RunError(
+            f"TFLite Micro does not take {path.name} ({reason}); export what it has operators for."
+        )
     return int(found[1])
 
 

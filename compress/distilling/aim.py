@@ -66,7 +66,9 @@ class DistillationAim:
             for place, function in enumerate(self.functions)
         ]
         share = self.shares.label_weight if supervised else 0.0
-        parts = [share * one for one in supervised if share] + [(1 - share) * one for one in soft if share < 1]
+        parts = [share * one for one in supervised if share] + [
+            (1 - share) * one for one in soft if share < 1
+        ]
         count = len(self.functions)
         parts += [
             pair.weight * pair.loss(own, by_teacher[pair.teacher][count + pair.place])
@@ -92,4 +94,3 @@ class DistillationAim:
             parted.append(taught[start:end])
             start = end
         return parted
-

@@ -67,7 +67,7 @@ def huber(made: Any, taught: Any) -> Any:
 
 def as_large(taught: Any, made: Any) -> Any:
     """Give a teacher's maps in the height and width of the student's, by the mean of what falls on a place."""
-    if len(made.shape) != 4 or made.shape[1:3] == taught.shape[1:3]:  # noqa: PLR2004 - (k, height, width, channels)
+    if len(made.shape) != 4 or made.shape[1:3] == taught.shape[1:3]:
         return taught
     return tf.image.resize(taught, tf.shape(made)[1:3], method="area")
 

@@ -111,9 +111,7 @@ def _compiled(model: keras.Model) -> Call:
     return call  # type: ignore[no-any-return, unused-ignore]
 
 
-def _order(
-    own: Sequence[TensorSpec], students: Sequence[TensorSpec], who: str, what: str
-) -> list[int]:
+def _order(own: Sequence[TensorSpec], students: Sequence[TensorSpec], who: str, what: str) -> list[int]:
     """Give for each of a teacher's tensors the place of the student's: by name, or else in order.
 
     Raises:

@@ -79,7 +79,9 @@ def pairs_of(shares: Shares, teachers: Sequence[Graph]) -> list[Pair]:
         for ours, theirs in getattr(shares, kind).items()
     ]
     if named and not teachers:
-        raise InputError("layers of a teacher were named, and there is no teacher; give one, or leave them out.")
+        raise InputError(
+            "layers of a teacher were named, and there is no teacher; give one, or leave them out."
+        )
     known = [{name for node in graph.nodes for name in (node.layer.name, node.source)} for graph in teachers]
     found: list[Pair] = []
     for kind, weight, ours, theirs in named:

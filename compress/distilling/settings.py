@@ -58,5 +58,8 @@ class Shares:
         ):
             pairs = getattr(self, name)
             if pairs:
-                found |= {name: [f"{one}: {other}" for one, other in pairs.items()], weight: getattr(self, weight)}
+                found |= {
+                    name: [f"{one}: {other}" for one, other in pairs.items()],
+                    weight: getattr(self, weight),
+                }
         return found | ({"teacher_weights": list(self.teacher_weights)} if self.teacher_weights else {})

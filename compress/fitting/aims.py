@@ -19,13 +19,11 @@ Labels = Mapping[str, NDArray[Any]]
 
 
 class Aim(Protocol):
-    """What a model is trained for.
+    """What a model is trained for."""
 
-    Attributes:
-        taught: whether a teacher says what the targets are, or a part of them.
-    """
-
-    taught: bool
+    @property
+    def taught(self) -> bool:
+        """Whether a teacher says what the targets are, or a part of them."""
 
     def labels(self, data: Data, /) -> Labels:
         """Give the labels (n, …) of data by the name of the output; empty where none are trained on."""
@@ -101,4 +99,6 @@ def right_share(made: Any, classes: Any) -> Any:
     import tensorflow as tf
 
     found = tf.cast(tf.argmax(made, axis=-1), tf.int64)
-    return tf.reduce_mean(tf.cast(tf.equal(found, tf.reshape(tf.cast(classes, tf.int64), tf.shape(found))), np.float32))
+    return tf.reduce_mean(
+        tf.cast(tf.equal(found, tf.reshape(tf.cast(classes, tf.int64), tf.shape(found))), np.float32)
+    )

@@ -100,7 +100,9 @@ class KeepClusters:
 
     def _axis(self, array: NDArray[np.float32]) -> int:
         """The axis of output channels: that of a depthwise kernel stands before a last one of 1."""
-        return -2 if array.ndim == DEPTHWISE and array.shape[-1] == 1 and self._most(array) > self.most else -1
+        return (
+            -2 if array.ndim == DEPTHWISE and array.shape[-1] == 1 and self._most(array) > self.most else -1
+        )
 
     def _most(self, array: NDArray[np.float32]) -> int:
         return len(np.unique(array))
@@ -138,7 +140,9 @@ def kept_by_default(
         kept.append(KeepZeros())
     if clusters or (clusters is None and "cluster" in steps):
         kept.append(
-            KeepClusters(int(told.get("clusters", MOST_VALUES)), by_channel=told.get("granularity") == "per_channel")
+            KeepClusters(
+                int(told.get("clusters", MOST_VALUES)), by_channel=told.get("granularity") == "per_channel"
+            )
         )
     return tuple(kept)
 

@@ -111,9 +111,7 @@ def network_of(graph: Graph, settings: FitSettings) -> keras.Model:
         return to_model(graph)
 
 
-def with_learned(
-    model: keras.Model, whole: Graph, trained: Graph, network: keras.Model
-) -> keras.Model:
+def with_learned(model: keras.Model, whole: Graph, trained: Graph, network: keras.Model) -> keras.Model:
     """Give the whole model with what the layers of one that trained have learned.
 
     Args:

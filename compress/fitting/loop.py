@@ -100,9 +100,7 @@ class _Training:
         self._model, self._settings, self._keepers, self._progress = model, settings, tuple(keepers), progress
         strategy = strategies.for_settings(settings)
         trained, held_out = _parted(data, settings)
-        self._batches = Batches(
-            trained, settings.batch_size, aim, seed=settings.seed, epochs=settings.epochs
-        )
+        self._batches = Batches(trained, settings.batch_size, aim, seed=settings.seed, epochs=settings.epochs)
         _check_size(min(settings.batch_size, len(trained)), strategy)
         self._held_out = None
         if held_out is not None:

@@ -55,6 +55,8 @@ def optimizer_of(settings: FitSettings, steps: int) -> keras.optimizers.Optimize
         made: keras.optimizers.Optimizer = OPTIMIZERS[given](rate)
     else:
         made = type(given).from_config(given.get_config())
-    if precision_of(settings) == "mixed_float16" and not isinstance(made, keras.optimizers.LossScaleOptimizer):
+    if precision_of(settings) == "mixed_float16" and not isinstance(
+        made, keras.optimizers.LossScaleOptimizer
+    ):
         made = keras.optimizers.LossScaleOptimizer(made)
     return made

@@ -1,4 +1,4 @@
-"""One step of training, compiled: gradients, the optimizer, and what keepers do in between; on one device or several."""
+"""One compiled step of training: gradients, the optimizer, and what keepers do in between; on one device or several."""
 
 from __future__ import annotations
 
@@ -122,7 +122,9 @@ class Steps:
             size = len(batch) // devices
 
             def part(context: Any) -> Any:
-                rows = slice(context.replica_id_in_sync_group * size, (context.replica_id_in_sync_group + 1) * size)
+                rows = slice(
+                    context.replica_id_in_sync_group * size, (context.replica_id_in_sync_group + 1) * size
+                )
                 cut = keras.tree.map_structure(
                     lambda array: tf.convert_to_tensor(array)[rows], (batch.feeds, batch.taught, batch.labels)
                 )

@@ -24,6 +24,7 @@ STRATEGIES = Registry(
     },
 )
 TF_CONFIG = "TF_CONFIG"
+EXAMPLE = '{"cluster": {"worker": ["one:5000", "other:5000"]}, "task": {"type": "worker", "index": 0}}'
 _STARTED: dict[str, Any] = {}
 
 
@@ -75,7 +76,7 @@ def multi_worker() -> tf.distribute.Strategy:
     if not fits:
         raise InputError(
             f"the strategy multi-worker takes the machines from the variable {TF_CONFIG}, which names none; set it on "
-            """each, as {"cluster": {"worker": ["host1:5000", "host2:5000"]}, "task": {"type": "worker", "index": 0}}."""
+            f"each, as {EXAMPLE}."
         )
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()

@@ -1,4 +1,4 @@
-"""What quantization-aware training keeps: constraints on weights, ranges that follow, and the moment when these stay."""
+"""What quantization-aware training keeps: constraints on weights, ranges that follow, and when these stay."""
 
 from __future__ import annotations
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from slimedge.compress.fitting.constraints import Constraint
 from slimedge.compress.fitting.settings import FitSettings
 from slimedge.compress.layer_bits import WEIGHT_BITS
-from slimedge.compress.fitting.constraints import Constraint
 from slimedge.errors import InputError
 
 CHOICES = {

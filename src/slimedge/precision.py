@@ -66,7 +66,7 @@ def _single_policy(dtype: Any) -> bool:
     """Whether a layer's setting means float32: by name, or as Keras writes a policy."""
     if isinstance(dtype, Mapping):
         dtype = dtype.get("config", {}).get("name")
-    return dtype == "float32"
+    return bool(dtype == "float32")
 
 
 def _single(config: Any) -> Any:

@@ -36,7 +36,8 @@ def run(
     evaluation: options.Evaluation = None,
     no_range_checks: options.NoRangeChecks = False,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON Schema of recipes, for editors, and do nothing else.")
+        bool,
+        typer.Option("--schema", help="Print the JSON Schema of recipes, for editors, and do nothing else."),
     ] = False,
     to_json: options.Json = None,
     quiet: options.Quiet = False,
@@ -54,7 +55,9 @@ def run(
         print(json.dumps(recipe_schema(), indent=2))
         return
     if recipe is None:
-        raise InputError("no recipe was named; give a .yaml file, or one of the presets tiny, balanced, accuracy, mcu.")
+        raise InputError(
+            "no recipe was named; give a .yaml file, or one of the presets tiny, balanced, accuracy, mcu."
+        )
     given: dict[str, Any] = {
         "source": data,
         "labels": labels,

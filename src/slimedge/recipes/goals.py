@@ -55,7 +55,10 @@ def _outcomes(
         ("max-arena-bytes", goals.max_arena_bytes, arena_bytes),
     ):
         if limit is not None:
-            yield from (_size_outcome(f"{name} {figures.size(limit)}", file, count, limit) for file, count in measured.items())
+            yield from (
+                _size_outcome(f"{name} {figures.size(limit)}", file, count, limit)
+                for file, count in measured.items()
+            )
 
 
 def _size_outcome(goal: str, file: str, count: int, limit: int) -> GoalOutcome:

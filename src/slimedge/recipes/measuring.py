@@ -80,7 +80,5 @@ def formats_of(recipe: RecipeFile) -> list[str]:
     from slimedge.runtime.backends import BACKENDS
     from slimedge.runtime.targets import parse_target
 
-    run = {
-        str(kind) for name in recipe.targets for kind in BACKENDS[parse_target(name).backend].formats
-    }
+    run = {str(kind) for name in recipe.targets for kind in BACKENDS[parse_target(name).backend].formats}
     return [kind for kind in recipe.exports.to if kind in run]

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 def report_of(
-    recipe: RecipeFile, made: Sequence[Made], detailed: Detailed, files: Sequence[Path], arenas: dict[str, int]
+    recipe: RecipeFile,
+    made: Sequence[Made],
+    detailed: Detailed,
+    files: Sequence[Path],
+    arenas: dict[str, int],
 ) -> Report:
     """Put a report together.
 
@@ -32,7 +36,10 @@ def report_of(
     from slimedge.benchmarks.reporting.report import Chapter, Report
 
     lineage = {
-        artifact.path.name: artifact.lineage for one in made for artifact in one.files.values() if artifact.lineage
+        artifact.path.name: artifact.lineage
+        for one in made
+        for artifact in one.files.values()
+        if artifact.lineage
     }
     chapters = tuple(
         Chapter(

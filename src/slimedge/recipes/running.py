@@ -153,7 +153,7 @@ class Runner:
         from slimedge.integers import isa_here
 
         exports = self.recipe.exports
-        settings = {
+        settings: dict[str, Any] = {
             "to": list(exports.to),
             "io": exports.io if final else "float32",
             "batch": exports.batch,
@@ -245,7 +245,8 @@ def _in_words(named: NamedStage) -> str:
     """Give the settings of a stage that are not its defaults."""
     from dataclasses import fields
 
-    usual = {each.name: each.default for each in fields(type(named.stage))}
+    stage: Any = named.stage
+    usual = {each.name: each.default for each in fields(stage)}
     told = [
         f"{name.replace('_', '-')} {value}"
         for name, value in named.settings.items()
