@@ -56,7 +56,9 @@ def _overridden(parsed: Any, given: Mapping[str, Any], here: Path) -> tuple[Data
 
 
 def _spelled(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
+    """Give settings with values as YAML has them."""
+    lists = {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
+    return {key: str(value) if isinstance(value, Path) else value for key, value in lists.items()}
 
 
 def _found(settings: DataSettings, here: Path) -> DataSettings:

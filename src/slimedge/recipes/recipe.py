@@ -95,8 +95,7 @@ def _stages(parsed: Any, problems: list[Problem]) -> tuple[NamedStage, ...]:
     for index, item in enumerate(parsed.stages):
         (field,) = item.model_fields_set
         name, section = field.replace("_", "-"), getattr(item, field)
-        given = {key: from_yaml(key, getattr(section, key)) for key in section.model_fields_set}
-        settings = {**_seeded(section, parsed.seed), **given}
+        settings = _given(section, parsed.seed)
         named.append((name, settings))
         wrong = culprits(name, settings)
         for key, sentence in wrong.items():
@@ -107,8 +106,13 @@ def _stages(parsed: Any, problems: list[Problem]) -> tuple[NamedStage, ...]:
     return tuple(found)
 
 
-def _seeded(section: BaseModel, seed: int) -> dict[str, Any]:
-    return {"seed": seed} if "seed" in type(section).model_fields else {}
+def _given(section: BaseModel, seed: int) -> dict[str, Any]:
+    """Give what a recipe says of a stage, by field, with the recipe's own seed where the stage has none."""
+    told = section.model_fields_set
+    found = {
+        key: from_yaml(key, getattr(section, key)) for key in type(section).model_fields if key in told
+    }
+    return {"seed": seed, **found} if "seed" in type(section).model_fields else found
 
 
 def _rest(
