@@ -13,6 +13,8 @@ from slimedge.recipes.document import read_document
 from slimedge.recipes.recipe import read_recipe
 from slimedge.recipes.schema import schema
 
+SCHEMA = schema()
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -45,7 +47,7 @@ def test_a_bad_recipe_is_refused_with_its_line_and_field(folder, name):
 @pytest.mark.parametrize("name", [name for name, bad in BAD_RECIPES.items() if bad.field])
 def test_the_schema_refuses_what_has_a_wrong_shape_and_nothing_else(folder, name):
     document = read_document(written(folder, BAD_RECIPES[name].content))
-    assert accepts(schema(), document.value) is not BAD_RECIPES[name].shape
+    assert accepts(SCHEMA, document.value) is not BAD_RECIPES[name].shape
 
 
 def test_everything_that_is_wrong_is_told_at_once_in_the_order_of_the_file(folder):

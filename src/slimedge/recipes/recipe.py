@@ -109,9 +109,7 @@ def _stages(parsed: Any, problems: list[Problem]) -> tuple[NamedStage, ...]:
 def _given(section: BaseModel, seed: int) -> dict[str, Any]:
     """Give what a recipe says of a stage, by field, with the recipe's own seed where the stage has none."""
     told = section.model_fields_set
-    found = {
-        key: from_yaml(key, getattr(section, key)) for key in type(section).model_fields if key in told
-    }
+    found = {key: from_yaml(key, getattr(section, key)) for key in type(section).model_fields if key in told}
     return {"seed": seed, **found} if "seed" in type(section).model_fields else found
 
 

@@ -120,11 +120,8 @@ def _function_of(stage: type) -> Any:
 
 def _said_in_yaml(meaning: str) -> str:
     """Give a description without what only Python has."""
-    return (
-        meaning.replace("None trains", f"`{DISTILLATION}` trains")
-        .replace("; or a function of (labels, outputs)", "")
-        .replace("None", "null")
-    )
+    said = re.sub(r"[;,] or a function of \(labels, outputs\)", "", meaning)
+    return said.replace("None trains", f"`{DISTILLATION}` trains").replace("None", "null")
 
 
 class _Elsewhere(type):
