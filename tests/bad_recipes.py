@@ -140,6 +140,12 @@ BAD_RECIPES: dict[str, Bad] = {
     "unknown observer": refused_by_schema(
         "stages:\n  - train: {observer: percentil:99}\n", 4, "stages[0].train.observer", "give minmax"
     ),
+    "bits that are a list": refused_by_schema(
+        "stages:\n  - quantize: {bits: {conv: [2]}}\n",
+        4,
+        "stages[0].quantize.bits.conv",
+        "a whole number or text",
+    ),
     "bits that no layer has": refused(
         "stages:\n  - quantize: {bits: {conv_*: 1}}\n", 4, "stages[0].quantize.bits", "2 to 8"
     ),
@@ -289,7 +295,11 @@ BAD_RECIPES: dict[str, Bad] = {
         "exported are .onnx",
     ),
     "two targets of one format": refused(
-        "stages: [train]\ntargets: [ort, ort:cuda]\n", 4, "targets[1]", "'ort' and 'ort:cuda'", "one for each"
+        "stages: [train]\ntargets: [ort, litert, ort:cuda]\n",
+        4,
+        "targets[2]",
+        "'ort' and 'ort:cuda'",
+        "one for each",
     ),
     "bytes in an unknown unit": refused_by_schema(
         "stages: [train]\ngoals: {max-bytes: 40 kb}\n", 4, "goals.max-bytes", "did you mean 'kB'", "MiB"

@@ -130,6 +130,11 @@ def test_a_stage_or_section_without_values_has_its_defaults(folder):
     assert (found.targets, found.goals) == (("ort",), Goals())
 
 
+def test_targets_are_kept_in_their_order_by_their_shortest_names(folder):
+    text = "model: net.keras\ndata: data.npz\nstages: [train]\ntargets: [litert, ort:CPU]\n"
+    assert read_recipe(written(folder, text)).targets == ("litert", "ort")
+
+
 def test_distillation_is_the_loss_without_a_name(folder):
     text = "model: net.keras\ndata: data.npz\nstages:\n  - train: {loss: distillation}\n"
     assert read_recipe(written(folder, text)).stages[0].stage.loss is None
