@@ -46,6 +46,14 @@ def concatenated():
 
 
 @net
+def added_to_branches():
+    x = inputs = keras.Input((8, 8, 3))
+    x = layers.Concatenate()([layers.Conv2D(count, 1, name=f"branch{count}")(x) for count in (2, 4, 10)])
+    x = layers.Add()([x, layers.Conv2D(16, 3, padding="same", name="all")(layers.ReLU()(x))])
+    return keras.Model(inputs, layers.Conv2D(2, 1)(x))
+
+
+@net
 def depthwise():
     x = inputs = keras.Input((8, 8, 3))
     x = layers.Conv2D(6, 3, name="conv")(x)

@@ -241,6 +241,27 @@ def test_a_layer_that_lost_channels_keeps_multiples_of_what_it_had(had, left):
     assert len(wide.units) - len(choosing.all_that_can_go()) == left
 
 
+@pytest.mark.parametrize("ranking", ["layer", "global"])
+def test_each_branch_of_a_concatenation_keeps_its_best_channel(ranking):
+    graph = from_model(NETS["added_to_branches"]())
+    tracing = trace(graph, RULES)
+    (group,) = groups_of(graph, tracing)
+    scores = np.zeros(tracing.units.count)
+    scores[group.units] = [5, 6, *range(11, 15), *range(101, 111)]  # as the branches lie beside each other
+    choosing = Choosing(graph, tracing, [group], scores, in_loss=False, ranking=ranking)
+    gone = choosing.for_target(Target("ratio", 0.5))
+    small = {
+        layer.name: layer.config["filters"]
+        for layer in without(graph, tracing, gone).calls()
+        if layer.weights
+    }
+    # Of the eight that go, four are all but the best ones of the two smaller branches.
+    assert small == {"branch2": 1, "branch4": 1, "branch10": 6, "all": 8, graph.nodes[-1].source: 2}
+    least = without(graph, tracing, choosing.all_that_can_go())
+    counts = [layer.config["filters"] for layer in least.calls() if layer.name.startswith("branch")]
+    assert counts == [1, 1, 1]
+
+
 def test_pruning_gives_a_trained_smaller_model_with_its_lineage():
     network = classifier()
     before = [np.asarray(weight).copy() for weight in network.weights]

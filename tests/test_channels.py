@@ -26,6 +26,7 @@ MAKERS = {
     "plain_convolutions": {"first", "second"},
     "residual": {"stem", "inner", "outer"},
     "concatenated": {"one", "other", "both"},
+    "added_to_branches": {"branch2", "branch4", "branch10", "all"},
     "depthwise": {"conv", "separable"},
     "grouped": {"wide", "in_groups"},
     "shuffled": {"wide"},

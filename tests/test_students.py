@@ -196,6 +196,34 @@ def test_what_was_learned_from_data_without_training_stays():
 
 
 @pytest.mark.parametrize("weights", ["fresh", "inherit"])
+def test_a_table_that_starts_with_known_vectors_starts_with_their_kept_features(weights):
+    table, square = (
+        np.random.default_rng(size).normal(size=(size, 16)).astype(np.float32) for size in (20, 16)
+    )
+    ids = keras.Input((7,), dtype="int32")
+    known = keras.initializers.Constant(table)
+    x = layers.Embedding(20, 16, embeddings_initializer=known, trainable=False, name="table")(ids)
+    start = keras.initializers.Constant(square)
+    x = layers.Dense(
+        16, kernel_initializer=start, bias_initializer=keras.initializers.Constant(0.1), name="all"
+    )(x)
+    teacher = keras.Model(ids, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
+    small = student(teacher, width=0.5, weights=weights)
+    features = [
+        place for place in range(16) if np.isin(table[:, place], small.get_layer("table").embeddings).all()
+    ]
+    np.testing.assert_array_equal(small.get_layer("table").embeddings, table[:, features])
+    assert len(features) == 8
+    columns = [
+        place for place in range(16) if np.isin(square[features, place], small.get_layer("all").kernel).all()
+    ]
+    np.testing.assert_array_equal(small.get_layer("all").kernel, square[features][:, columns])
+    np.testing.assert_allclose(small.get_layer("all").bias, 0.1)
+    again = keras.Model.from_config(small.get_config())
+    assert [weight.shape for weight in again.weights] == [weight.shape for weight in small.weights]
+
+
+@pytest.mark.parametrize("weights", ["fresh", "inherit"])
 @pytest.mark.parametrize("name", NETS)
 def test_half_of_the_width_of_any_net_runs(name, weights):
     teacher = shaken(NETS[name]())

@@ -77,7 +77,7 @@ class Choosing:
         Raises:
             OutOfReachError: the target cannot be reached; says what can.
         """
-        orders = [group.units[np.argsort(self.scores[group.units], kind="stable")] for group in self.groups]
+        orders = [self._order(group) for group in self.groups]
         options = [self._options(group) for group in self.groups]
         in_turn = self.ranking == "global"
         ranked = self._least_worth(orders, options, target.kind) if in_turn else []
@@ -118,14 +118,24 @@ class Choosing:
 
     def nearest(self, ratio: float) -> frozenset[int]:
         """Choose that share of each group by itself, as near as its multiples allow; fewer of two that are as near."""
-        orders = [group.units[np.argsort(self.scores[group.units], kind="stable")] for group in self.groups]
+        orders = [self._order(group) for group in self.groups]
         options = [self._options(group) for group in self.groups]
         return _taken(orders, _nearest([len(order) for order in orders], options, ratio))
 
     def all_that_can_go(self) -> frozenset[int]:
         """Choose as many units as can go."""
         counts = np.asarray([self._options(group)[-1] for group in self.groups])
-        return _taken([group.units for group in self.groups], counts)
+        return _taken([self._order(group) for group in self.groups], counts)
+
+    def _stay(self, group: Group) -> set[int]:
+        """Give the best unit of each layer: one without any is no layer."""
+        return {int(part[np.argmax(self.scores[part])]) for part in group.parts}
+
+    def _order(self, group: Group) -> Ids:
+        """Give the units of a group in the order in which they go; those that stay are the last."""
+        order = group.units[np.argsort(self.scores[group.units], kind="stable")]
+        stay = np.isin(order, list(self._stay(group)))
+        return np.concatenate([order[~stay], order[stay]])
 
     def _options(self, group: Group) -> Counts:
         """Give how many units of a group can be gone, ascending from 0."""
@@ -133,7 +143,7 @@ class Choosing:
         whole = max([size, *(self.sizes.get(name, 0) for name in group.layers)])
         while step > 1 and whole < 2 * step:
             step = max(1, step // 2)
-        least = max(1, math.ceil((1 - MOST) * whole))
+        least = max(len(self._stay(group)), math.ceil((1 - MOST) * whole))
         return np.asarray([0, *(size - left for left in range(size - 1, least - 1, -1) if left % step == 0)])
 
     def _least_worth(self, orders: Sequence[Ids], options: Sequence[Counts], kind: str) -> list[int]:

@@ -29,11 +29,13 @@ class Group:
         layers: names of those that make them.
         units: the numbers that stand for them.
         width: channels a unit, in the layer where those are the fewest.
+        parts: of the units, those that each layer makes; not all of them where a concatenation puts layers in a row.
     """
 
     layers: tuple[str, ...]
     units: Ids
     width: int
+    parts: tuple[Ids, ...]
 
     def step(self, multiple: int) -> int:
         """Give the number of units whose channels are a multiple."""
@@ -64,6 +66,7 @@ def groups_of(
     for index, units in enumerate(roots):
         place[units] = index
     makers: list[dict[str, int]] = [{} for _ in roots]
+    parts: list[dict[str, Ids]] = [{} for _ in roots]
     taken = np.zeros(len(roots), bool)
     for use in tracing.uses.values():
         found = tracing.units.roots(use.ids)
@@ -73,6 +76,8 @@ def groups_of(
             if use.role == "out":
                 width = int(positions) // len(roots[index])
                 makers[index][use.layer.name] = min(width, makers[index].get(use.layer.name, width))
+                own = found[(found != FIXED) & (place[found] == index)]
+                parts[index][use.layer.name] = np.union1d(own, parts[index].get(use.layer.name, own))
     # Not what nothing sums over: it may be that it is not needed at all, and there is nothing to tell its worth by.
     usable = [
         index for index in range(len(roots)) if makers[index] and taken[index] and len(roots[index]) > 1
@@ -91,7 +96,12 @@ def groups_of(
             "or a layer that computes with all of them together; nothing was changed."
         )
     chosen = [
-        Group(tuple(makers[index]), roots[index], max(1, min(makers[index].values())))
+        Group(
+            tuple(makers[index]),
+            roots[index],
+            max(1, min(makers[index].values())),
+            tuple(parts[index].values()),
+        )
         for index in usable
         if names.issuperset(makers[index])
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ def without(graph: Graph, tracing: Tracing, removed: Collection[int]) -> Graph:
         mask = kept(use.ids)
         return array if mask.all() else np.compress(mask, array, axis=use.axis)
 
-    layers = _changed(tracing, cut)
+    layers = _with_constants(tracing, _changed(tracing, cut), cut)
     for layer, change in tracing.changes.items():
         layers[layer] = layers.get(layer, layer).changed(**change(kept))
     values = {}
@@ -76,6 +76,27 @@ def _changed(tracing: Tracing, change: Callable[[NDArray[Any], Use], NDArray[Any
         own[use.weight] = change(own[use.weight], use)
     # By place and not by name: some layers have two weights of one name.
     return {layer: layer.with_arrays(found) for layer, found in arrays.items()}
+
+
+def _with_constants(
+    tracing: Tracing, layers: dict[Layer, Layer], cut: Callable[[NDArray[Any], Use], NDArray[Any]]
+) -> dict[Layer, Layer]:
+    """Cut the arrays in initializers like the weights that start with them, as a table of known vectors."""
+    import keras
+
+    found = dict(layers)
+    for use in tracing.uses.values():
+        name, weight = use.layer.weights[use.weight]
+        setting, layer = f"{name}_initializer", found[use.layer]
+        given = layer.config.get(setting)
+        if not isinstance(given, Mapping) or given.get("class_name") != "Constant":
+            continue
+        value = np.asarray(keras.initializers.get(given).value)
+        # One axis may have been cut before.
+        if value.ndim == weight.ndim and value.shape[use.axis] == weight.shape[use.axis]:
+            less = keras.initializers.Constant(cut(value, use))
+            found[use.layer] = layer.changed(**{setting: keras.initializers.serialize(less)})
+    return found
 
 
 def _shape(value: Value, ids: Ids, kept: Kept) -> tuple[int | None, ...]:
