@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from slimedge.artifact import Step
@@ -23,11 +23,41 @@ from slimedge.graph import Graph
 from slimedge.graph_making import to_model
 from slimedge.graph_reading import from_model
 from slimedge.lineage import lineage_of, with_lineage
+from slimedge.progress import Progress, silent
 
 if TYPE_CHECKING:
     import keras
 
+    from slimedge.data import Data
+
 WEIGHTS = ("fresh", "inherit")
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """The stage of `student`, which says what its arguments mean; it takes no data."""
+
+    width: float = 1.0
+    depth: float = 1.0
+    weights: str = "fresh"
+    multiple: int = 8
+    layers: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __call__(self, model: keras.Model, data: Data, /, progress: Progress = silent) -> keras.Model:
+        """Make a smaller model; see `student`."""
+        del data
+        progress("making a student")
+        return student(model, **{each.name: getattr(self, each.name) for each in fields(self)})
+
+    def check(self) -> None:
+        """Refuse settings that no model can be made smaller with.
+
+        Raises:
+            InputError: one of them.
+        """
+        _check(self.width, self.depth, self.weights, self.multiple, (*self.layers, *self.exclude))
 
 
 def student(

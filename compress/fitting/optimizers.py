@@ -48,7 +48,7 @@ def optimizer_of(settings: FitSettings, steps: int) -> keras.optimizers.Optimize
     from slimedge.compress.fitting.schedule import SCHEDULES
     from slimedge.compress.fitting.settings import precision_of
 
-    given = settings.optimizer
+    given: Any = settings.optimizer
     if isinstance(given, str):
         schedule: Callable[..., Any] = SCHEDULES[settings.schedule]
         rate = schedule(keras.optimizers.schedules, settings.learning_rate, steps)

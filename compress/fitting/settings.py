@@ -42,7 +42,7 @@ class FitSettings:
     loss: str | Callable[[Any, Any], Any] | Mapping[str, Callable[[Any, Any], Any]] | None = None
     seed: int = 0
     schedule: str = "cosine"
-    optimizer: Any = "adam"
+    optimizer: str | object = "adam"
     validation: float = 0.0
     patience: int | None = None
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ONLY_FOR = {"integers": "onnx", "dense": "tflite"}
 # The bits of activations, by the stage that quantizes and what it says; schemes that compute in float have none.
 TRAINED_BITS = 8
+QUANTIZING = frozenset({"quantize", "quantize-for", "train"})
 
 
 def export_problems(exports: Exports, stages: Sequence[NamedStage]) -> Iterator[Problem]:
@@ -33,7 +34,7 @@ def export_problems(exports: Exports, stages: Sequence[NamedStage]) -> Iterator[
     wanted = IO_TYPES[exports.io]
     if wanted is None:
         return
-    last = next((each for each in reversed(stages) if each.name in {"quantize", "train"}), None)
+    last = next((each for each in reversed(stages) if each.name in QUANTIZING), None)
     scheme = "static_wi8_ai16" if exports.io == "int16" else "static_wi8_ai8"
     if last is None:
         yield Problem(
@@ -54,6 +55,8 @@ def activation_bits(stage: NamedStage) -> int | None:
     """Give the bits of the activations that a stage leads to: 0 for floats, None where only the model tells."""
     if stage.name == "train":
         return TRAINED_BITS
+    if stage.name == "quantize-for":
+        return None
     scheme = str(stage.settings["scheme"])
     if scheme == "auto":
         return None

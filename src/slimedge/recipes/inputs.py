@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimedge.errors import InputError
 from slimedge.recipes.contents import DataSettings
-from slimedge.recipes.document import Document
+from slimedge.recipes.document import Document, Place
 from slimedge.recipes.problems import Problem, refuse
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+# Models that a stage learns from without a file: the one that the recipe starts from, and the student as it is.
+TEACHERS = ("parent", "self")
 
 
 def found_data(
@@ -88,6 +91,23 @@ def found_model(named: str | None, given: Path | str | None, here: Path, problem
             raise InputError(sentence)
         problems.append(Problem(("model",), sentence))
     return path
+
+
+def found_teachers(
+    named: Sequence[str], here: Path, place: Place, problems: list[Problem]
+) -> tuple[str, ...]:
+    """Give the teachers of a stage, files with absolute paths, and note where one is not there."""
+    found = []
+    for index, name in enumerate(named):
+        path = here / Path(name).expanduser()
+        if name in TEACHERS:
+            found.append(name)
+            continue
+        if not path.is_file():
+            sentence = f"there is no {path}; name .keras files, or {' or '.join(TEACHERS)}."
+            problems.append(Problem((*place, index), sentence))
+        found.append(str(path))
+    return tuple(found)
 
 
 def as_dataclass(kind: type, section: BaseModel) -> Any:

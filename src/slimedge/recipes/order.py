@@ -20,13 +20,13 @@ class Conflict:
         earlier: name of a stage.
         later: name of one that cannot follow, at once or further down; `ANY` for all of them.
         reason: why, and what to do, as half a sentence.
-        unless: settings of the later one with which it can, by field.
+        only_if: settings of the later one without which it can, by field.
     """
 
     earlier: str
     later: str
     reason: str
-    unless: Mapping[str, Any] = field(default_factory=dict)
+    only_if: Mapping[str, Any] = field(default_factory=dict)
 
 
 _ZEROS = "its training gives the weights that {earlier} set to 0 other values; put it before {earlier}"
@@ -44,11 +44,27 @@ CONFLICTS: tuple[Conflict, ...] = (
     ),
     Conflict("train", "quantize", "the model is quantized by train already; leave quantize out"),
     Conflict("quantize", "quantize", "the model is quantized already; leave one of them out"),
+    *(
+        Conflict(first, second, "the model is quantized by {earlier} already; leave one of them out")
+        for first, second in (
+            ("quantize-for", "quantize"),
+            ("quantize-for", "train"),
+            ("quantize-for", "quantize-for"),
+            ("quantize", "quantize-for"),
+            ("train", "quantize-for"),
+        )
+    ),
     Conflict(
         "train", "train", "one training with rounding is enough; give it more epochs, and leave one out"
     ),
     Conflict("quantize", ANY, _GRID),
     Conflict("train", ANY, _GRID),
+    Conflict("quantize-for", ANY, _GRID),
+    Conflict(
+        ANY,
+        "student",
+        "it makes a new model of the one that it gets, and what {earlier} did to the weights is lost; put it first",
+    ),
     Conflict("prune", "prune", f"{_ONCE} (a schedule takes the weights step by step)"),
     Conflict("cluster", "cluster", _ONCE),
     Conflict("factorize", "factorize", _ONCE),
@@ -63,6 +79,18 @@ CONFLICTS: tuple[Conflict, ...] = (
         "prune",
         "it trains each weight by itself, where {earlier} left a few values; put it before {earlier}, which keeps "
         "zeros",
+    ),
+    *(
+        Conflict(
+            first,
+            second,
+            "it would give up what {earlier} made; leave "
+            + setting.replace("_", "-")
+            + " out, or the stage {earlier}",
+            only_if={setting: False},
+        )
+        for first, setting in (("prune", "keep_zeros"), ("cluster", "keep_clusters"))
+        for second in ("distill", "train")
     ),
 )
 
@@ -92,7 +120,7 @@ def order_problems(stages: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[
 
 def _between(earlier: str, later: str, settings: Mapping[str, Any]) -> Conflict | None:
     for conflict in CONFLICTS:
-        if conflict.earlier == earlier and conflict.later in {later, ANY}:
-            met = conflict.unless and conflict.unless.items() <= settings.items()
-            return None if met else conflict
+        fits = conflict.earlier in {earlier, ANY} and conflict.later in {later, ANY}
+        if fits and conflict.only_if.items() <= settings.items():
+            return conflict
     return None

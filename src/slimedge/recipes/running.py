@@ -109,11 +109,12 @@ class Runner:
         takes_parent = bool(getattr(named.stage, "takes_parent", False))
         key = key_of(
             named.name,
-            settings=dict(named.settings),
+            settings={name: value for name, value in named.settings.items() if name != "teachers"},
             model=sha256_of(before),
             parent=sha256_of(parent) if takes_parent else None,
-            files=_files(named),
+            teachers=_teachers(named),
             data=data.fingerprint,
+            machine=_machine() if getattr(named.stage, "on_this_machine", False) else None,
         )
         what = f"stage {index} of {len(self.recipe.stages)}, {named.name}"
         found = self.folder.done(named.name, key)
@@ -235,10 +236,18 @@ def _fresh(seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
-def _files(named: NamedStage) -> dict[str, str]:
-    """Give the hashes of the files that a stage reads beside the model: its teachers."""
+def _teachers(named: NamedStage) -> list[str]:
+    """Give the hashes of the files that a stage learns from, and the names of the models that are no files."""
     names: Sequence[str] = getattr(named.stage, "teachers", ())
-    return {name: sha256_of(Path(name)) for name in names if Path(name).is_file()}
+    return [sha256_of(Path(name)) if Path(name).is_file() else name for name in names]
+
+
+def _machine() -> dict[str, Any]:
+    """Give what a stage that times files depends on."""
+    from slimedge.runtime.devices.local import Local
+
+    found = Local().environment(1, ())
+    return {"cpu": found.cpu, "isa": list(found.isa)}
 
 
 def _in_words(named: NamedStage) -> str:

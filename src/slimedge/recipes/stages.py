@@ -17,6 +17,7 @@ from slimedge.stage import Stage
 STAGES = Registry(
     "stage",
     {
+        "student": "slimedge.compress.students:Student",
         "prune-channels": "slimedge.compress.channel_pruning:PruneChannels",
         "factorize": "slimedge.compress.factorization:Factorize",
         "distill": "slimedge.compress.distillation:Distill",
@@ -24,12 +25,20 @@ STAGES = Registry(
         "cluster": "slimedge.compress.clustering:Cluster",
         "quantize": "slimedge.compress.quantization:Quantize",
         "train": "slimedge.compress.training:Train",
+        "quantize-for": "slimedge.benchmarks.quantizing_stage:QuantizeFor",
     },
 )
 
 # Where the names stand that a setting can have, behind a dot the key of a mapping that holds them. A setting that is
 # not here is left to the `check` of its stage.
 CHOICES: Mapping[str, Mapping[str, str]] = {
+    "student": {"weights": "slimedge.compress.students:WEIGHTS"},
+    "distill": {
+        "schedule": "slimedge.compress.fitting.schedule:SCHEDULES",
+        "optimizer": "slimedge.compress.fitting.optimizers:OPTIMIZERS",
+        "precision": "slimedge.compress.fitting.settings:PRECISIONS",
+        "strategy": "slimedge.compress.fitting.strategies:STRATEGIES",
+    },
     "prune-channels": {
         "criterion": "slimedge.compress.channels.criteria:CRITERIA",
         "ranking": "slimedge.compress.channels.choosing:RANKINGS",
@@ -53,6 +62,8 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
         "gradients": "slimedge.compress.qat.settings:CHOICES.gradients",
         "batchnorm": "slimedge.compress.qat.settings:CHOICES.batchnorm",
         "engine": "slimedge.compress.training:ENGINES",
+        "schedule": "slimedge.compress.fitting.schedule:SCHEDULES",
+        "optimizer": "slimedge.compress.fitting.optimizers:OPTIMIZERS",
     },
 }
 
