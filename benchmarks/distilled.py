@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from slimedge.data import Splits
 
 TEACHER = "resnet8"
-SHAPE = {"width": 0.5, "depth": 0.7}
+SHAPE: dict[str, Any] = {"width": 0.5, "depth": 0.7}
 EPOCHS = 12
 # Alone and distilled alike, but for whom the student learns from.
-TRAINING = {"epochs": EPOCHS, "learning_rate": 0.006, "validation": 0.0}
-DISTILLED = {"label_weight": 0.1, "temperature": 4.0}
+TRAINING: dict[str, Any] = {"epochs": EPOCHS, "learning_rate": 0.006, "validation": 0.0}
+DISTILLED: dict[str, Any] = {"label_weight": 0.1, "temperature": 4.0}
 SEEDS = (0, 1, 2)
 LARGEST_SHARE = 0.25
 LEAST_GAIN = 0.002
@@ -78,10 +78,11 @@ def measure(parts: Splits, seed: int, folder: Path, distilled: Mapping[str, Any]
     teacher = load_model(FOLDER / f"{TEACHER}.keras")
     fresh = student(teacher, **SHAPE, seed=seed)
     files, times = {}, []
-    for name, how in (
-        ("alone", {"teachers": [], "label_weight": 1.0}),
-        ("distilled", {"teachers": [teacher], **distilled}),
-    ):
+    ways: dict[str, dict[str, Any]] = {
+        "alone": {"teachers": [], "label_weight": 1.0},
+        "distilled": {"teachers": [teacher], **distilled},
+    }
+    for name, how in ways.items():
         started = time.monotonic()
         trained = distill(fresh, parts.training, **TRAINING, **how, seed=seed)
         times.append(time.monotonic() - started)
