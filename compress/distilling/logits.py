@@ -27,7 +27,8 @@ def soft_targets(function: str, temperature: float) -> Loss:
         From what both give in front of the function, (k, …) each, to a scalar.
     """
     if function == "softmax":
-        keras_loss = keras.distillation.LogitsDistillation(temperature)
+        # Named by its text, the loss would be taken of logits: Keras 3.15 looks for an instance of the class.
+        keras_loss = keras.distillation.LogitsDistillation(temperature, keras.losses.KLDivergence())
         return lambda made, taught: keras_loss.compute_loss(taught, made)
     if function == "sigmoid":
         return lambda made, taught: _yes_or_no(made, taught, temperature)
