@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimedge.artifact import Artifact
 from slimedge.benchmarks.accuracy import Score, score
+from slimedge.benchmarks.beside import Beside, scored_beside
 from slimedge.benchmarks.inspecting import Inspection
 from slimedge.errors import InputError
 from slimedge.progress import Progress, silent
@@ -34,6 +35,7 @@ class Compressed:
         score_after: of the compressed one, paired with it.
         examples: how many the method could use; none of them is scored.
         notices: what the user should know about the data.
+        beside: other models on the evaluation examples.
     """
 
     artifact: Artifact
@@ -43,6 +45,7 @@ class Compressed:
     score_after: Score
     examples: int
     notices: tuple[str, ...]
+    beside: tuple[Beside, ...] = ()
 
 
 def compress_file(
@@ -52,6 +55,7 @@ def compress_file(
     method: Method,
     *,
     split: Mapping[str, Any] | None = None,
+    beside: Sequence[Path] = (),
     checks: Checks = "strict",
     trust: bool = False,
     progress: Progress = silent,
@@ -64,6 +68,7 @@ def compress_file(
         out: the `.keras` file to write.
         method: what compresses; it gets the model in canonical form and all examples that are not for evaluation.
         split: arguments of `Data.split` but for those of the other parts.
+        beside: other `.keras` files that take and give the same, to be scored on the same examples.
         checks: of `Data.bind`.
         trust: whether an `.h5` may be opened.
         progress: told what is being done.
@@ -98,6 +103,10 @@ def compress_file(
     name, position, truth = scored_output(outputs, parts.evaluation)
     before = model_outputs(network, parts.evaluation, position, "scoring the float model", progress)
     after = model_outputs(compressed, parts.evaluation, position, "scoring the compressed model", progress)
+    others = tuple(
+        scored_beside(path, network, parts.evaluation, before, after, trust=trust, progress=progress)
+        for path in beside
+    )
     progress("weighing")
     with scratch_folder() as folder:
         plain = inspect(save_model(network, folder / Path(model).with_suffix(".keras").name))
@@ -109,4 +118,5 @@ def compress_file(
         score_after=score(after, before, truth, name=name),
         examples=len(parts.training),
         notices=bound.notices,
+        beside=others,
     )

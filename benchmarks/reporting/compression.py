@@ -27,20 +27,24 @@ def show(done: Compressed, console: Console, method: Sequence[str]) -> None:
 
 def lines(done: Compressed, method: Sequence[str]) -> list[str]:
     """Give the same as lines of text."""
-    before, after = done.before, done.after
     text = [f"note: {notice}" for notice in done.notices]
     text += method
-    text.append(f"weights {_change(figures.quantity, before.parameters, after.parameters)}")
-    text.append(
-        f"  not zero {_change(figures.quantity, before.nonzero_parameters, after.nonzero_parameters)}"
-    )
-    text.append(f"MACs {_change(figures.quantity, before.macs, after.macs)}")
-    text.append(f"file {_change(figures.size, before.file_bytes, after.file_bytes)}")
-    text.append(f"  after gzip {_change(figures.size, before.gzip_bytes, after.gzip_bytes)}")
+    text += size_lines(done.before, done.after)
     text.append(accuracy_line(done.score_before, done.score_after))
     text += [f"note: {note}" for note in done.score_after.notes]
     text.append(f"wrote {done.artifact.path} ({figures.size(done.artifact.path.stat().st_size)})")
     return text
+
+
+def size_lines(before: Inspection, after: Inspection) -> list[str]:
+    """Say how many weights and products, and how large a file, there are before and after."""
+    return [
+        f"weights {_change(figures.quantity, before.parameters, after.parameters)}",
+        f"  not zero {_change(figures.quantity, before.nonzero_parameters, after.nonzero_parameters)}",
+        f"MACs {_change(figures.quantity, before.macs, after.macs)}",
+        f"file {_change(figures.size, before.file_bytes, after.file_bytes)}",
+        f"  after gzip {_change(figures.size, before.gzip_bytes, after.gzip_bytes)}",
+    ]
 
 
 def as_json(done: Compressed, method: Mapping[str, Any]) -> str:
@@ -49,8 +53,8 @@ def as_json(done: Compressed, method: Mapping[str, Any]) -> str:
         "artifact": as_dict(done.artifact),
         **method,
         "examples": done.examples,
-        "before": {**_facts(done.before), **asdict(done.score_before)},
-        "after": {**_facts(done.after), **asdict(done.score_after)},
+        "before": {**facts(done.before), **asdict(done.score_before)},
+        "after": {**facts(done.after), **asdict(done.score_after)},
         "notices": list(done.notices),
     }
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -61,6 +65,7 @@ def _change(written: Any, before: int | None, after: int | None) -> str:
     return f"{written(before)} before, {written(after)} after{share}"
 
 
-def _facts(found: Inspection) -> dict[str, Any]:
+def facts(found: Inspection) -> dict[str, Any]:
+    """Give the same numbers of one model by name."""
     names = ("parameters", "nonzero_parameters", "macs", "file_bytes", "gzip_bytes")
     return {name: getattr(found, name) for name in names}

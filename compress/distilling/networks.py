@@ -77,8 +77,8 @@ class Teacher:
         self.name = model.name
         _check_preprocessing(model, student)
         graph = opened_graph(model)
-        inputs = _order(input_specs(model), input_specs(student), f"teacher '{model.name}'", "takes")
-        places = _order(output_specs(model), output_specs(student), f"teacher '{model.name}'", "gives")
+        inputs = order_of(input_specs(model), input_specs(student), f"teacher '{model.name}'", "takes")
+        places = order_of(output_specs(model), output_specs(student), f"teacher '{model.name}'", "gives")
         own = {output.position: output for output in trained_outputs(graph)}
         chosen = []
         for output in outputs:
@@ -111,8 +111,14 @@ def _compiled(model: keras.Model) -> Call:
     return call  # type: ignore[no-any-return, unused-ignore]
 
 
-def _order(own: Sequence[TensorSpec], students: Sequence[TensorSpec], who: str, what: str) -> list[int]:
+def order_of(own: Sequence[TensorSpec], students: Sequence[TensorSpec], who: str, what: str) -> list[int]:
     """Give for each of a teacher's tensors the place of the student's: by name, or else in order.
+
+    Args:
+        own: inputs or outputs of the teacher.
+        students: those of the student.
+        who: for messages: "teacher 'net'".
+        what: likewise, what it does with them: "takes" or "gives".
 
     Raises:
         InputError: their numbers or shapes differ.

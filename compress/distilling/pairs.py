@@ -20,7 +20,8 @@ KINDS: Mapping[str, tuple[str, Loss]] = {
     "attention": ("attention_weight", features.attention),
     "relations": ("relation_weight", features.relations),
 }
-MAP = 4  # axes of (k, height, width, channels)
+WITH_PLACES = 3  # axes of (k, places, channels)
+MAP = 4  # of (k, height, width, channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,18 @@ class Pair:
         """Refuse features that cannot be compared.
 
         Raises:
-            InputError: they have other axes, or places that cannot be brought together.
+            InputError: they have other axes, places that cannot be brought together, or none that attention needs, or
+                hints from channels whose number is open.
         """
+        if self.kind == "attention" and min(len(made), len(taught)) < WITH_PLACES:
+            raise InputError(
+                f"layer '{self.ours}' of the student gives {tuple(made)} and layer '{self.theirs}' of the teacher "
+                f"{tuple(taught)}, and attention needs places, as height and width; name other layers, or hints."
+            )
         maps = len(made) == len(taught) == MAP
         same = len(made) == len(taught) and tuple(made[1:-1]) == tuple(taught[1:-1])
-        if self.kind != "relations" and not (maps or same):
+        open_channels = self.kind == "hints" and None in {made[-1], taught[-1]}
+        if self.kind != "relations" and (open_channels or not (maps or same)):
             raise InputError(
                 f"layer '{self.ours}' of the student gives {tuple(made)} and layer '{self.theirs}' of the teacher "
                 f"{tuple(taught)}, which {self.kind} cannot compare; name layers with as many axes and places."

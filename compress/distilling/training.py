@@ -17,6 +17,7 @@ from slimedge.compress.fitting.loop import KeepersOf, fit
 from slimedge.compress.fitting.outputs import Output, trained_outputs
 from slimedge.compress.fitting.settings import FitSettings, precision_of
 from slimedge.compress.norm_statistics import with_measured_norms
+from slimedge.errors import InputError
 from slimedge.graph_reading import from_model
 from slimedge.keras_file import output_specs
 from slimedge.progress import Progress, silent
@@ -56,7 +57,16 @@ def trained(
     """
     whole, graph = from_model(student), opened_graph(student)
     outputs = trained_outputs(graph)
-    goals = _goals(outputs, student, data, settings, shares, alone=not teachers)
+    labelled = _goals(outputs, student, data, replace(settings, loss="labels"), alone=not teachers)
+    goals = labelled
+    if settings.loss not in (None, "labels"):
+        goals = _goals(outputs, student, data, settings, alone=not teachers)
+    if shares.label_weight == 1 and not goals:
+        raise InputError(
+            "label_weight=1 learns from labels alone, and the data has none; give a smaller share, or data with labels."
+        )
+    if not shares.label_weight:
+        goals = {}
     if not teachers:
         outputs = tuple(output for output in outputs if output in goals)
     pairs = pairs_of(shares, [opened_graph(teacher) for teacher in teachers])
@@ -71,7 +81,7 @@ def trained(
     network = network_of(opened, settings)
     specs = output_specs(student)
     aim = DistillationAim(
-        functions=[_as_logits(output, goals.get(output)) for output in outputs],
+        functions=[_softened(output, labelled.get(output)) for output in outputs],
         goals={place: goals[output] for place, output in enumerate(outputs) if output in goals},
         teachers=known,
         weights=_shared(shares.teacher_weights, len(known)),
@@ -86,25 +96,23 @@ def trained(
 
 
 def _goals(
-    outputs: tuple[Output, ...],
-    student: keras.Model,
-    data: Data,
-    settings: FitSettings,
-    shares: Shares,
-    *,
-    alone: bool,
+    outputs: tuple[Output, ...], student: keras.Model, data: Data, settings: FitSettings, *, alone: bool
 ) -> dict[Output, Goal]:
-    """Give what labels there are to train on."""
-    if not shares.label_weight or not (alone or data.labels_for(output_specs(student))):
+    """Give what labels there are to train on; without a teacher there must be some."""
+    specs = output_specs(student)
+    labels = data.labels_for(specs)
+    if not alone and not any(specs[output.position].name in labels for output in outputs):
         return {}
-    chosen, goals = goals_of(outputs, None, student, data, replace(settings, loss=settings.loss or "labels"))
+    chosen, goals = goals_of(outputs, None, student, data, settings)
     return dict(zip(chosen, goals, strict=True))
 
 
-def _as_logits(output: Output, goal: Goal | None) -> str:
+def _softened(output: Output, labelled: Goal | None) -> str:
     """Numbers without an activation are logits where their labels are classes."""
-    logits = goal is not None and goal.classes and not goal.probabilities
-    return "softmax" if output.function == "identity" and logits else output.function
+    logits = labelled is not None and labelled.classes and not labelled.probabilities
+    if output.function != "identity" or not logits:
+        return output.function
+    return "sigmoid" if output.value.shape[-1] == 1 else "softmax"
 
 
 def _shared(weights: Sequence[float], count: int) -> list[float]:

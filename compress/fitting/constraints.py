@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 # Of a weight that counts as clustered where no number is told.
 MOST_VALUES = 256
-DEPTHWISE = 4  # axes of (height, width, channels, 1)
+# Axes of output channels: of all of a weight; of most kernels; of transposed convolutions; of depthwise ones, and of
+# projections to heads.
+CHANNELS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 
 Projection = Callable[[Any], Any]
 
@@ -78,10 +81,14 @@ class KeepClusters:
             return None
         import tensorflow as tf
 
-        ids, moves = tf.constant(members), (start.reshape(-1) != 0).astype(np.float32).reshape(start.shape)
+        ids, moves = tf.constant(members), (start != 0).astype(np.float32)
+        one_of_each = tf.constant(np.unique(members, return_index=True)[1])
 
         def together(weight: Any) -> Any:
-            means = tf.math.unsorted_segment_mean(tf.reshape(weight, [-1]), ids, count)
+            flat = tf.reshape(weight, [-1])
+            # Sums of many equal numbers are rounded; those of their differences from one of them are not.
+            ones = tf.gather(flat, one_of_each)
+            means = ones + tf.math.unsorted_segment_mean(flat - tf.gather(ones, ids), ids, count)
             return tf.reshape(tf.gather(means, ids), start.shape) * moves
 
         return together
@@ -93,34 +100,43 @@ class KeepClusters:
             >>> KeepClusters(2).broken(np.float32([[1, 1, 2]]), np.float32([[1, 3, 2]]))
             'has 3 values and had 2'
         """
-        if self._members(start)[0] is None:
+        axes = self._axes(start)
+        if axes is None:
             return None
-        before, after = (max(len(np.unique(part)) for part in self._parts(array)) for array in (start, end))
+        before, after = (int(_counts(_rows(array, axes)).max()) for array in (start, end))
         return f"has {after} values and had {before}" if after > before else None
 
-    def _axis(self, array: NDArray[np.float32]) -> int:
-        """The axis of output channels: that of a depthwise kernel stands before a last one of 1."""
-        return (
-            -2 if array.ndim == DEPTHWISE and array.shape[-1] == 1 and self._most(array) > self.most else -1
-        )
-
-    def _most(self, array: NDArray[np.float32]) -> int:
-        return len(np.unique(array))
-
-    def _parts(self, array: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        return [*np.moveaxis(array, self._axis(array), 0)] if self.by_channel else [array]
+    def _axes(self, array: NDArray[np.float32]) -> tuple[int, ...] | None:
+        """Give the axes whose places have values of their own, as few as will do; None where it is not clustered."""
+        ways = [axes for axes in CHANNELS if len(axes) < array.ndim] if self.by_channel else [()]
+        return next((axes for axes in ways if _counts(_rows(array, axes)).max() <= self.most), None)
 
     def _members(self, start: NDArray[np.float32]) -> tuple[NDArray[np.int32] | None, int]:
         """Give the cluster of each weight, flat, and how many there are; None where it is not clustered."""
-        members, count = [], 0
-        for part in self._parts(start):
-            values, place = np.unique(part, return_inverse=True)
-            if len(values) > self.most:
-                return None, 0
-            members.append(place.reshape(part.shape) + count)
-            count += len(values)
-        whole = np.stack(members, axis=self._axis(start)) if self.by_channel else members[0]
-        return whole.reshape(-1).astype(np.int32), count
+        axes = self._axes(start)
+        if axes is None:
+            return None, 0
+        rows = _rows(start, axes)
+        order = np.argsort(rows, axis=1)
+        new = np.diff(np.take_along_axis(rows, order, axis=1), axis=1, prepend=np.nan) != 0
+        numbered = (np.cumsum(new.reshape(-1)) - 1).reshape(rows.shape)
+        members = np.empty(rows.shape, np.int32)
+        np.put_along_axis(members, order, numbered.astype(np.int32), axis=1)
+        first = range(len(axes))
+        whole = members.reshape(np.moveaxis(start, axes, first).shape)
+        return np.moveaxis(whole, first, axes).reshape(-1), int(numbered[-1, -1]) + 1
+
+
+def _rows(array: NDArray[np.float32], axes: Sequence[int]) -> NDArray[np.float32]:
+    """Give the numbers that share values, in a row for each place along axes."""
+    moved = np.moveaxis(array, axes, range(len(axes)))
+    return moved.reshape(math.prod(moved.shape[: len(axes)]), -1)
+
+
+def _counts(rows: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Give how many different numbers each row has."""
+    counts: NDArray[np.int64] = 1 + np.sum(np.diff(np.sort(rows, axis=1), axis=1) != 0, axis=1)
+    return counts
 
 
 def kept_by_default(

@@ -13,6 +13,7 @@ from slimedge.cli import (
     cluster,
     compare,
     demo,
+    distill,
     export,
     factorize,
     inspect,
@@ -21,12 +22,15 @@ from slimedge.cli import (
     quantize,
     run,
     sensitivity,
+    student,
     targets,
 )
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "inspect": inspect.inspect,
+    "student": student.student,
+    "distill": distill.distill,
     "prune": prune.prune,
     "prune-channels": prune_channels.prune_channels,
     "factorize": factorize.factorize,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ def compress(
     no_range_checks: bool,
     trust: bool,
     quiet: bool,
+    beside: Sequence[Path] = (),
 ) -> Compressed:
     """Compress a model file as a command line describes it, and show progress meanwhile.
 
@@ -46,6 +48,7 @@ def compress(
         no_range_checks: see there.
         trust: see there.
         quiet: see there.
+        beside: other files to score on the same examples.
 
     Raises:
         InputError: something that cannot be used; nothing is written.
@@ -64,6 +67,7 @@ def compress(
             out,
             method,
             split=split,
+            beside=beside,
             checks="types" if no_range_checks else "strict",
             trust=trust,
             progress=progress,

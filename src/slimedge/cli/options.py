@@ -234,6 +234,35 @@ def layer_bits(given: Sequence[str]) -> dict[str, int | str]:
     return found
 
 
+def pairs(given: Sequence[str], option: str) -> dict[str, str]:
+    """Read pairs of layers.
+
+    Args:
+        given: OURS=THEIRS, each.
+        option: that they were given with, for the message.
+
+    Raises:
+        InputError: one names no two layers, or a layer stands before = twice.
+
+    Example:
+        >>> pairs(["conv_1=conv_4", "pool=pool"], "--hint")
+        {'conv_1': 'conv_4', 'pool': 'pool'}
+    """
+    found: dict[str, str] = {}
+    for text in given:
+        ours, equals, theirs = text.partition("=")
+        if not (ours and equals and theirs):
+            raise InputError(
+                f"{option} {text} is not allowed; name a layer of the student and one of a teacher, as "
+                f"{option} conv_1=conv_4."
+            )
+        if found.setdefault(ours, theirs) != theirs:
+            raise InputError(
+                f"{option} {ours}={found[ours]} and {option} {text} are for one layer of the student; give one of them."
+            )
+    return found
+
+
 def tuning_loss(given: str) -> str | None:
     """Read the value of `--loss`: None for distillation.
 
