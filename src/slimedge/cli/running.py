@@ -55,8 +55,8 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(_usage(error), USAGE)
     except SlimedgeError as error:
         return _fail(str(error), error.exit_code, error)
-    except (KeyboardInterrupt, Abort):
-        return _interrupted()
+    except (KeyboardInterrupt, Abort) as error:
+        return _interrupted(str(error))
     except BrokenPipeError:
         # Whoever read our output has seen enough; keep Python from failing on its last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -71,8 +71,8 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _interrupted() -> int:
-    return _fail("interrupted; nothing half-written is left.", INTERRUPTED)
+def _interrupted(what_now: str = "") -> int:
+    return _fail(f"interrupted; {what_now or 'nothing half-written is left.'}", INTERRUPTED)
 
 
 def _fail(sentence: str, status: int, error: BaseException | None = None) -> int:

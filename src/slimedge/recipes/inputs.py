@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimedge.errors import InputError
 from slimedge.recipes.contents import DataSettings
-from slimedge.recipes.document import Document
+from slimedge.recipes.document import Document, Place
 from slimedge.recipes.problems import Problem, refuse
 
 if TYPE_CHECKING:
@@ -88,6 +88,29 @@ def found_model(named: str | None, given: Path | str | None, here: Path, problem
             raise InputError(sentence)
         problems.append(Problem(("model",), sentence))
     return path
+
+
+def found_teachers(
+    names: Sequence[str], here: Path, place: Place, problems: list[Problem]
+) -> tuple[str, ...]:
+    """Give the teachers of a stage with absolute paths, and note which are not there.
+
+    Args:
+        names: `parent`, `self`, or paths.
+        here: the folder that paths are relative to.
+        place: of the setting in the recipe.
+        problems: added to.
+    """
+    from slimedge.compress.distillation import PARENT, SELF
+
+    found = []
+    for index, name in enumerate(names):
+        path = here / Path(name).expanduser()
+        if name not in {PARENT, SELF} and not path.is_file():
+            sentence = f"there is no {path}; name a trained .keras file, '{PARENT}' or '{SELF}'."
+            problems.append(Problem((*place, index), sentence))
+        found.append(name if name in {PARENT, SELF} else str(path.absolute()))
+    return tuple(found)
 
 
 def as_dataclass(kind: type, section: BaseModel) -> Any:

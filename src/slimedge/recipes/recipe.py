@@ -10,7 +10,7 @@ from slimedge.errors import InputError
 from slimedge.recipes import consistency
 from slimedge.recipes.contents import DataSettings, Exports, Goals, RecipeFile
 from slimedge.recipes.document import read_document
-from slimedge.recipes.inputs import as_dataclass, found_data, found_model
+from slimedge.recipes.inputs import as_dataclass, found_data, found_model, found_teachers
 from slimedge.recipes.order import order_problems
 from slimedge.recipes.presets import preset_path, presets
 from slimedge.recipes.problems import Problem, refuse, suggestion
@@ -64,7 +64,7 @@ def read_recipe(
         raise
     here = Path.cwd() if preset else file.absolute().parent
     problems: list[Problem] = []
-    stages = _stages(parsed, problems)
+    stages = _stages(parsed, here, problems)
     examples = found_data(parsed.data, data, here, problems)
     network = found_model(parsed.model, model, here, problems)
     rest = _rest(parsed, stages, examples, problems)
@@ -88,7 +88,7 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _stages(parsed: Any, problems: list[Problem]) -> tuple[NamedStage, ...]:
+def _stages(parsed: Any, here: Path, problems: list[Problem]) -> tuple[NamedStage, ...]:
     """Make the stages, and note what is wrong with them and with their order."""
     found = []
     named = []
@@ -96,6 +96,9 @@ def _stages(parsed: Any, problems: list[Problem]) -> tuple[NamedStage, ...]:
         (field,) = item.model_fields_set
         name, section = field.replace("_", "-"), getattr(item, field)
         settings = _given(section, parsed.seed)
+        if "teachers" in settings:
+            place = ("stages", index, name, "teachers")
+            settings["teachers"] = found_teachers(settings["teachers"], here, place, problems)
         named.append((name, settings))
         wrong = culprits(name, settings)
         for key, sentence in wrong.items():
