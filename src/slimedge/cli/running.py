@@ -128,26 +128,42 @@ def _terminated_as_exit() -> Iterator[None]:
     """Let Ctrl-C and a polite end (SIGTERM) unwind alike, so that temporary files and processes go.
 
     Not in the middle of an import: an exception there ends up in the C++ of a library that is just being loaded, which
-    aborts the process. The signal is then sent again a little later.
+    aborts the process. Nor where Python drops it, in `__del__` and in callbacks of weak references, which run all the
+    time while Keras trains. The signal is then sent again a little later.
     """
     deadline = time.monotonic() + LONGEST_IMPORT_S
+    drops = sys.unraisablehook
 
     def leave(number: int, frame: FrameType | None) -> None:
         if _importing(frame) and time.monotonic() < deadline:
-            again = threading.Timer(RETRY_S, os.kill, (os.getpid(), number))
-            again.daemon = True
-            again.start()
+            _send_later(number)
         elif number == signal.SIGTERM:
             raise SystemExit(TERMINATED)
         else:
             raise KeyboardInterrupt
 
+    def dropped(lost: sys.UnraisableHookArgs) -> None:
+        if isinstance(lost.exc_value, KeyboardInterrupt):
+            _send_later(signal.SIGINT)
+        elif isinstance(lost.exc_value, SystemExit) and lost.exc_value.code == TERMINATED:
+            _send_later(signal.SIGTERM)
+        else:
+            drops(lost)
+
     before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGINT)}
+    sys.unraisablehook = dropped
     try:
         yield
     finally:
+        sys.unraisablehook = drops
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _send_later(number: int) -> None:
+    again = threading.Timer(RETRY_S, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
 
 
 def _importing(frame: FrameType | None) -> bool:

@@ -41,11 +41,12 @@ def report_of(
         for artifact in one.files.values()
         if artifact.lineage
     }
+    compared = {variant.name for each in detailed.comparisons for variant in each.variants}
     chapters = tuple(
         Chapter(
             title=one.title,
             settings=one.settings,
-            variants=tuple(artifact.path.name for artifact in one.files.values()),
+            variants=tuple(name for each in one.files.values() if (name := each.path.name) in compared),
             seconds=one.seconds,
             reused=one.reused,
         )

@@ -141,6 +141,8 @@ class RunFolder:
             shutil.rmtree(folder, ignore_errors=True)
             out.replace(folder)
             shutil.rmtree(work, ignore_errors=True)
+            with suppress(OSError):  # others are under way
+                self._work.rmdir()
         return Done(folder, note, reused=False)
 
     def clear(self) -> None:
