@@ -192,6 +192,34 @@ def test_a_closed_pipe_is_silent(linear_folder):
     assert process.wait(60) == 0
 
 
+LOSING = """
+import os, sys, time
+from slimedge.cli import running
+class Losing:
+    def __del__(self):
+        os.kill(os.getpid(), int(sys.argv[1]))
+        time.sleep(0.01)
+def command(arguments):
+    Losing()
+    time.sleep(60)
+running.run = command
+running.main([])
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_arrives_where_python_drops_exceptions_is_not_lost(number, status):
+    done = subprocess.run(
+        [sys.executable, "-c", LOSING, str(int(number))],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert done.returncode == status
+    assert done.stderr == ("slimedge: interrupted; nothing half-written is left.\n" if status == 130 else "")
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_command_leaves_nothing_behind(linear_folder, number, status):
     files = sorted(linear_folder.iterdir())

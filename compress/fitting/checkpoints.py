@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,13 +17,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slimedge.errors import InputError
 from slimedge.files import atomic_path
 
 EVERY_S = 20.0
+# Seconds between two checkpoints, in the place of the above.
+VARIABLE = "SLIMEDGE_CHECKPOINT_S"
 State = dict[str, NDArray[Any]]
 
 
@@ -33,11 +39,15 @@ class Checkpoints:
         folder: for the files.
         every_s: seconds between two of them.
         clock: gives seconds.
+        resumed: trainings that went on from what an earlier block left.
+        saved_s: seconds that these had taken before, and did not take again.
     """
 
     folder: Path
     every_s: float = EVERY_S
     clock: Callable[[], float] = time.monotonic
+    resumed: int = field(default=0, init=False)
+    saved_s: float = field(default=0.0, init=False)
     _started: int = field(default=0, init=False)
 
     def next(self, start: Mapping[str, Any], weights: list[NDArray[Any]]) -> Checkpoint:
@@ -52,25 +62,47 @@ class Checkpoints:
         for array in weights:
             digest.update(np.ascontiguousarray(array).tobytes())
         path = self.folder / f"training-{self._started}.npz"
-        return Checkpoint(path, digest.hexdigest(), self.every_s, self.clock)
+        return Checkpoint(path, digest.hexdigest(), self)
 
 
 _CURRENT: ContextVar[Checkpoints | None] = ContextVar("checkpoints", default=None)
 
 
 @contextmanager
-def kept_in(folder: Path, *, every_s: float = EVERY_S) -> Iterator[None]:
+def kept_in(folder: Path, *, every_s: float | None = None) -> Iterator[Checkpoints]:
     """Let trainings in the block go on where they were stopped.
 
     Args:
         folder: for their files; whoever calls removes it when all is done.
-        every_s: seconds between two checkpoints of one training.
+        every_s: seconds between two checkpoints of one training; None for those of `interval_s`.
+
+    Yields:
+        What tells, after the block, which trainings went on.
     """
-    token = _CURRENT.set(Checkpoints(folder, every_s))
+    kept = Checkpoints(folder, interval_s() if every_s is None else every_s)
+    token = _CURRENT.set(kept)
     try:
-        yield
+        yield kept
     finally:
         _CURRENT.reset(token)
+
+
+def interval_s() -> float:
+    """Give the seconds between two checkpoints: those of the environment variable SLIMEDGE_CHECKPOINT_S, or 20.
+
+    Raises:
+        InputError: the variable is no number of seconds.
+    """
+    told = os.environ.get(VARIABLE)
+    if not told:
+        return EVERY_S
+    try:
+        found = float(told)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise InputError(f"{VARIABLE} is '{told}'; give seconds as 20, 0 for a checkpoint after every step.")
+    return found
 
 
 def current() -> Checkpoints | None:
@@ -84,18 +116,18 @@ class Checkpoint:
     Args:
         path: of the file.
         key: of how the training started; what another one left is not taken.
-        every_s: seconds between two writes.
-        clock: gives seconds.
+        kept: the checkpoints of the block, which say how often, and are told what was saved.
     """
 
-    def __init__(self, path: Path, key: str, every_s: float, clock: Callable[[], float]) -> None:
-        self._path, self._key, self._every_s, self._clock = path, key, every_s, clock
-        self._written_s = clock()
+    def __init__(self, path: Path, key: str, kept: Checkpoints) -> None:
+        self._path, self._key, self._kept = path, key, kept
+        self._started_s = self._written_s = kept.clock()
+        self._before_s = 0.0
 
     @property
     def due(self) -> bool:
         """Whether it is time to write."""
-        return self._clock() - self._written_s >= self._every_s
+        return self._kept.clock() - self._written_s >= self._kept.every_s
 
     def read(self) -> State | None:
         """Give what was written, or None where there is nothing that fits."""
@@ -103,9 +135,13 @@ class Checkpoint:
             with np.load(self._path) as arrays:
                 if str(arrays["key"]) != self._key:
                     return None
-                return {name: arrays[name] for name in arrays.files if name != "key"}
-        except (OSError, ValueError, KeyError, EOFError):
+                found = {name: arrays[name] for name in arrays.files if name not in {"key", "spent_s"}}
+                self._before_s = float(arrays["spent_s"])
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None
+        self._kept.resumed += 1
+        self._kept.saved_s += self._before_s
+        return found
 
     def write(self, state: State) -> None:
         """Write what the training has come to.
@@ -113,6 +149,7 @@ class Checkpoint:
         Raises:
             InputError: the folder may not be written, or the disk is full.
         """
+        spent_s = self._before_s + self._kept.clock() - self._started_s
         with atomic_path(self._path) as temporary, temporary.open("wb") as file:
-            np.savez(file, key=np.asarray(self._key), **state)  # type: ignore[arg-type]
-        self._written_s = self._clock()
+            np.savez(file, key=np.asarray(self._key), spent_s=np.asarray(spent_s), **state)  # type: ignore[arg-type]
+        self._written_s = self._kept.clock()

@@ -43,7 +43,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         finished = True
     except OSError as error:
-        if folder.exists() and not _is_about_writing(error, folder):
+        if folder.exists() and not is_about_writing(error, folder):
             raise
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise InputError(
@@ -71,7 +71,7 @@ def scratch_folder() -> Iterator[Path]:
         folder.mkdir(mode=0o700)
         yield folder
     except OSError as error:
-        if folder is not None and folder.exists() and not _is_about_writing(error, folder):
+        if folder is not None and folder.exists() and not is_about_writing(error, folder):
             raise
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise InputError(
@@ -87,8 +87,13 @@ def scratch_folder() -> Iterator[Path]:
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
-def _is_about_writing(error: OSError, folder: Path) -> bool:
-    """Whether the files in `folder` could not be written, rather than some other file be found or read."""
+def is_about_writing(error: OSError, folder: Path) -> bool:
+    """Whether the files in `folder` could not be written, rather than some other file be found or read.
+
+    Args:
+        error: as the system gave it.
+        folder: in which something was being written.
+    """
     if error.errno in DISK_ERRORS:
         return True
     names = [

@@ -78,8 +78,11 @@ def run(
     from slimedge.benchmarks.reporting import terminal
     from slimedge.recipes.execution import execute
 
-    with on_terminal(quiet=quiet) as progress:
-        done = execute(read, where, say=output.say, progress=progress)
+    try:
+        with on_terminal(quiet=quiet) as progress:
+            done = execute(read, where, say=output.say, progress=progress)
+    except KeyboardInterrupt as stopped:
+        raise KeyboardInterrupt(f"what was finished is kept in {where}, run the same to go on.") from stopped
     output.say("")
     output.show(lambda console: terminal.show(done.report, console))
     output.say("", f"the report as a page: {where / 'report.html'}")

@@ -55,8 +55,8 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(_usage(error), USAGE)
     except SlimedgeError as error:
         return _fail(str(error), error.exit_code, error)
-    except (KeyboardInterrupt, Abort):
-        return _interrupted()
+    except (KeyboardInterrupt, Abort) as error:
+        return _interrupted(str(error))
     except BrokenPipeError:
         # Whoever read our output has seen enough; keep Python from failing on its last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -71,8 +71,8 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _interrupted() -> int:
-    return _fail("interrupted; nothing half-written is left.", INTERRUPTED)
+def _interrupted(what_now: str = "") -> int:
+    return _fail(f"interrupted; {what_now or 'nothing half-written is left.'}", INTERRUPTED)
 
 
 def _fail(sentence: str, status: int, error: BaseException | None = None) -> int:
@@ -128,26 +128,42 @@ def _terminated_as_exit() -> Iterator[None]:
     """Let Ctrl-C and a polite end (SIGTERM) unwind alike, so that temporary files and processes go.
 
     Not in the middle of an import: an exception there ends up in the C++ of a library that is just being loaded, which
-    aborts the process. The signal is then sent again a little later.
+    aborts the process. Nor where Python drops it, in `__del__` and in callbacks of weak references, which run all the
+    time while Keras trains. The signal is then sent again a little later.
     """
     deadline = time.monotonic() + LONGEST_IMPORT_S
+    drops = sys.unraisablehook
 
     def leave(number: int, frame: FrameType | None) -> None:
         if _importing(frame) and time.monotonic() < deadline:
-            again = threading.Timer(RETRY_S, os.kill, (os.getpid(), number))
-            again.daemon = True
-            again.start()
+            _send_later(number)
         elif number == signal.SIGTERM:
             raise SystemExit(TERMINATED)
         else:
             raise KeyboardInterrupt
 
+    def dropped(lost: sys.UnraisableHookArgs) -> None:
+        if isinstance(lost.exc_value, KeyboardInterrupt):
+            _send_later(signal.SIGINT)
+        elif isinstance(lost.exc_value, SystemExit) and lost.exc_value.code == TERMINATED:
+            _send_later(signal.SIGTERM)
+        else:
+            drops(lost)
+
     before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGINT)}
+    sys.unraisablehook = dropped
     try:
         yield
     finally:
+        sys.unraisablehook = drops
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _send_later(number: int) -> None:
+    again = threading.Timer(RETRY_S, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
 
 
 def _importing(frame: FrameType | None) -> bool:

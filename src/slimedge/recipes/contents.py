@@ -64,7 +64,7 @@ class Goals:
         max_accuracy_drop: percentage points of accuracy.
         min_speedup: over float.
         max_bytes: of each file.
-        max_arena_bytes: of the activations of the TFLite file.
+        max_arena_bytes: of the memory that TFLite Micro needs for the TFLite file.
     """
 
     max_accuracy_drop: float | None = None

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimedge.artifact import Format
+from slimedge.compress.fitting.checkpoints import interval_s
 from slimedge.progress import Progress, silent
+from slimedge.recipes.examples import parted
 from slimedge.recipes.measuring import measured
 from slimedge.recipes.reporting import report_of, write
 from slimedge.recipes.run_folder import RunFolder
-from slimedge.recipes.running import Made, Runner, final_name, parted
+from slimedge.recipes.running import Made, Runner, final_name
 
 if TYPE_CHECKING:
     from slimedge.benchmarks.reporting.report import Report
@@ -52,9 +53,11 @@ def execute(
 
     Raises:
         InputError: the data does not fit, another run is under way, or nothing can be written there.
+        UnavailableError: a goal asks for what TFLite Micro counts, and it is not installed.
         SlimedgeError: whatever a stage, an export or a measurement finds wrong. What was finished is kept.
     """
     run = RunFolder(folder)
+    interval_s()
     with run.locked():
         arena_of = _arenas(recipe)
         runner = Runner(recipe, run, say, progress)
@@ -63,22 +66,26 @@ def execute(
         detailed, before = measured(recipe, run, made, parts.evaluation, progress)
         say("measured: as before" if before else "measured in one interleaved run")
         files = _final(recipe, run, made)
-        report = report_of(recipe, made, detailed, files[1:], arena_of(files))
+        report = report_of(recipe, made, detailed, arena_of(files))
         write(report, run)
         run.clear()
         return Run(report, files)
 
 
 def _final(recipe: RecipeFile, run: RunFolder, made: list[Made]) -> tuple[Path, ...]:
-    """Put the last model and its files where the user looks for them."""
-    from slimedge.onnx_file import external_files
+    """Put the last model and its files where the user looks for them; those of a format that is not wanted go."""
+    from slimedge.benchmarks.weighing import files_of
+    from slimedge.export.exporters import EXPORTERS
 
     last, name = made[-1], final_name(recipe)
     found = [run.put(last.model, f"{name}.keras")]
-    for kind, artifact in last.files.items():
-        found.append(run.put(artifact.path, f"{name}.{kind}"))
-        for part in external_files(artifact.path) if kind == Format.ONNX else ():
-            run.put(part, part.name)
+    for kind in EXPORTERS:
+        if kind not in last.files:
+            (run.path / f"{name}.{kind}").unlink(missing_ok=True)
+            continue
+        # The file itself comes last: with it, all that it names is there.
+        parts = [run.put(part, part.name) for part in reversed(files_of(last.files[kind]))]
+        found.append(parts[-1])
     return tuple(found)
 
 

@@ -15,9 +15,6 @@ from slimedge.recipes.problems import Problem, refuse
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-# Models that a stage learns from without a file: the one that the recipe starts from, and the student as it is.
-TEACHERS = ("parent", "self")
-
 
 def found_data(
     parsed: Any, given: DataSettings | Mapping[str, Any] | None, here: Path, problems: list[Problem]
@@ -94,19 +91,25 @@ def found_model(named: str | None, given: Path | str | None, here: Path, problem
 
 
 def found_teachers(
-    named: Sequence[str], here: Path, place: Place, problems: list[Problem]
+    names: Sequence[str], here: Path, place: Place, problems: list[Problem]
 ) -> tuple[str, ...]:
-    """Give the teachers of a stage, files with absolute paths, and note where one is not there."""
+    """Give the teachers of a stage with absolute paths, and note which are not there.
+
+    Args:
+        names: `parent`, `self`, or paths.
+        here: the folder that paths are relative to.
+        place: of the setting in the recipe.
+        problems: added to.
+    """
+    from slimedge.compress.distillation import PARENT, SELF
+
     found = []
-    for index, name in enumerate(named):
+    for index, name in enumerate(names):
         path = here / Path(name).expanduser()
-        if name in TEACHERS:
-            found.append(name)
-            continue
-        if not path.is_file():
-            sentence = f"there is no {path}; name .keras files, or {' or '.join(TEACHERS)}."
+        if name not in {PARENT, SELF} and not path.is_file():
+            sentence = f"there is no {path}; name a trained .keras file, '{PARENT}' or '{SELF}'."
             problems.append(Problem((*place, index), sentence))
-        found.append(str(path))
+        found.append(name if name in {PARENT, SELF} else str(path.absolute()))
     return tuple(found)
 
 

@@ -67,8 +67,8 @@ def measured(
         Conditions(targets=recipe.targets, threads=recipe.threads, effort=recipe.effort),
         progress=progress,
     )
-    with folder.making(key) as work:
-        (work.out / MEASURED).write_bytes(adapter.dump_json(detailed))
+    work = folder.making(key)
+    (work.out / MEASURED).write_bytes(adapter.dump_json(detailed))
     folder.keep(NAME, key)
     return detailed, False
 

@@ -151,7 +151,7 @@ class GoalsSection(Section):
     min_speedup: float | None = Field(None, gt=0, description="Times that a file must be faster than float.")
     max_bytes: Size | None = Field(None, description="Bytes that a file may take, as 40000 or 40 kB.")
     max_arena_bytes: Size | None = Field(
-        None, description="Bytes that the activations of the TFLite file may take at once."
+        None, description="Bytes of memory (tensor arena) that TFLite Micro may need for the TFLite file."
     )
 
 

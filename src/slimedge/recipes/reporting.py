@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimedge.files import atomic_path
@@ -21,7 +20,6 @@ def report_of(
     recipe: RecipeFile,
     made: Sequence[Made],
     detailed: Detailed,
-    files: Sequence[Path],
     arenas: dict[str, int],
 ) -> Report:
     """Put a report together.
@@ -30,22 +28,25 @@ def report_of(
         recipe: that was run.
         made: the original and the model after each stage.
         detailed: what was measured of their files.
-        files: the final ones.
         arenas: bytes that TFLite Micro needs for a final file, by its name.
     """
     from slimedge.benchmarks.reporting.report import Chapter, Report
+    from slimedge.benchmarks.size import file_bytes
+    from slimedge.benchmarks.weighing import files_of
 
+    final = made[-1].files.values()
     lineage = {
         artifact.path.name: artifact.lineage
         for one in made
         for artifact in one.files.values()
         if artifact.lineage
     }
+    compared = {variant.name for each in detailed.comparisons for variant in each.variants}
     chapters = tuple(
         Chapter(
             title=one.title,
             settings=one.settings,
-            variants=tuple(artifact.path.name for artifact in one.files.values()),
+            variants=tuple(name for each in one.files.values() if (name := each.path.name) in compared),
             seconds=one.seconds,
             reused=one.reused,
         )
@@ -57,7 +58,7 @@ def report_of(
         goals=outcomes(
             recipe.goals,
             detailed.comparisons,
-            file_bytes={file.name: file.stat().st_size for file in files},
+            file_bytes={artifact.path.name: file_bytes(files_of(artifact)) for artifact in final},
             arena_bytes=arenas,
         ),
         lineage=lineage,

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from slimedge.errors import InputError
-from slimedge.files import DISK_ERRORS, atomic_path, sha256_of
+from slimedge.files import atomic_path, is_about_writing, sha256_of
 
 NOTE = "step.json"
 SHOWN = 16  # digits of a key in the name of a folder
@@ -43,7 +43,7 @@ class Done:
 
     @property
     def seconds(self) -> float:
-        """How long it took, over all attempts that were stopped and went on."""
+        """How long it took, with what an attempt that was stopped had come to."""
         return float(self.note.get("seconds", 0.0))
 
 
@@ -69,7 +69,9 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._steps, self._work, self._tmp = path / "steps", path / "work", path / "tmp"
+        # Processes that are started may work in another folder.
+        root = path.absolute()
+        self._steps, self._work, self._tmp = root / "steps", root / "work", root / "tmp"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -85,15 +87,10 @@ class RunFolder:
             for left in self.path.glob(".slimedge-*"):
                 shutil.rmtree(left, ignore_errors=True)
             self._tmp.mkdir()
-            before = tempfile.tempdir, os.environ.get("TMPDIR")
-            tempfile.tempdir = os.environ["TMPDIR"] = str(self._tmp)
             try:
-                yield
+                with _temporary_files_in(self._tmp):
+                    yield
             finally:
-                tempfile.tempdir = before[0]
-                os.environ.pop("TMPDIR")
-                if before[1] is not None:
-                    os.environ["TMPDIR"] = before[1]
                 shutil.rmtree(self._tmp, ignore_errors=True)
 
     def done(self, name: str, key: str) -> Done | None:
@@ -108,15 +105,18 @@ class RunFolder:
             whole = False
         return Done(folder, note, reused=True) if whole else None
 
-    @contextmanager
-    def making(self, key: str) -> Iterator[Work]:
-        """Give the folders of a step while the block makes it; what is whole when it ends is kept by `keep`."""
+    def making(self, key: str) -> Work:
+        """Give the folders of a step that is to be made; `keep` then keeps what lies in `out`.
+
+        Raises:
+            InputError: they cannot be made.
+        """
         work = self._work / key
         with self._writing():
             out = work / "out"
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir(parents=True)
-            yield Work(work / "checkpoints", out)
+        return Work(work / "checkpoints", out)
 
     def keep(self, name: str, key: str, **facts: Any) -> Done:
         """Let a step that `making` has made be a finished one: all of it, or nothing.
@@ -125,6 +125,9 @@ class RunFolder:
             name: of the step.
             key: of it.
             facts: what else `step.json` shall say, as JSON values.
+
+        Raises:
+            InputError: the disk is full, or the folder may not be written.
         """
         work, folder = self._work / key, self._folder(name, key)
         with self._writing():
@@ -138,6 +141,8 @@ class RunFolder:
             shutil.rmtree(folder, ignore_errors=True)
             out.replace(folder)
             shutil.rmtree(work, ignore_errors=True)
+            with suppress(OSError):  # others are under way
+                self._work.rmdir()
         return Done(folder, note, reused=False)
 
     def clear(self) -> None:
@@ -145,7 +150,11 @@ class RunFolder:
         shutil.rmtree(self._work, ignore_errors=True)
 
     def put(self, source: Path, name: str) -> Path:
-        """Copy a file of a step to where the user looks for it."""
+        """Copy a file of a step to where the user looks for it.
+
+        Raises:
+            InputError: it cannot be written there.
+        """
         target = self.path / name
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)
@@ -172,16 +181,37 @@ class RunFolder:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Tell in one sentence what keeps files from being written here."""
+        """Tell in one sentence what keeps files from being written here, whoever wrote them."""
         try:
             yield
-        except OSError as error:
-            if error.errno not in {*DISK_ERRORS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR}:
+        except (OSError, InputError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(cause, OSError) or not self._is_about_writing(cause):
                 raise
+            reason = os.strerror(cause.errno) if cause.errno else str(cause)
             raise InputError(
-                f"could not write in {self.path}: {os.strerror(error.errno).lower()}; what was finished is kept there, "
-                "so make room or choose a folder that may be written, and run again."
+                f"could not write in {self.path}: {reason.lower()}; what was finished is kept, so make room or choose "
+                "a folder that may be written (--output), and run again."
             ) from error
+
+    def _is_about_writing(self, error: OSError) -> bool:
+        return error.errno == errno.ENOLCK or any(
+            is_about_writing(error, folder) for folder in (self.path, self.path.absolute())
+        )
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Let this process and those that it starts put temporary files into a folder, and then where they did before."""
+    before = tempfile.tempdir, os.environ.get("TMPDIR")
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before[0]
+        os.environ.pop("TMPDIR", None)
+        if before[1] is not None:
+            os.environ["TMPDIR"] = before[1]
 
 
 def _who(lock: IO[str]) -> str:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimedge.errors import InputError
 from slimedge.files import sha256_of
 from slimedge.progress import Progress, silent
+from slimedge.recipes.examples import examples_for
 from slimedge.recipes.keys import key_of
 from slimedge.recipes.run_folder import Done, RunFolder
+from slimedge.recipes.wording import in_words
 
 if TYPE_CHECKING:
     import keras
 
     from slimedge.artifact import Artifact
-    from slimedge.data import Data, Splits
-    from slimedge.recipes.recipe import DataSettings, RecipeFile
+    from slimedge.data import Splits
+    from slimedge.recipes.contents import RecipeFile
     from slimedge.recipes.stages import NamedStage
+    from slimedge.stage import Stage
 
 MODEL = "model.keras"
 BEFORE = "original"
@@ -63,6 +66,7 @@ class Runner:
     folder: RunFolder
     say: Say = field(default=lambda _: None)
     progress: Progress = silent
+    _start: Done | None = field(default=None, init=False)
 
     def original_model(self) -> keras.Model:
         """Give the model that the recipe starts from, in canonical form."""
@@ -87,32 +91,34 @@ class Runner:
         for index, stage in enumerate(self.recipe.stages, start=1):
             done = self._stage(index, stage, found[0].model, found[-1].model, parts)
             final = index == len(self.recipe.stages)
-            found.append(self._made(index, stage.name, _in_words(stage), done, final=final))
+            found.append(self._made(index, stage.name, in_words(stage), done, final=final))
         return found
 
     def _original(self) -> Done:
-        """Keep the model as it is given, in canonical form."""
+        """Keep the model as it is given, in canonical form; once a run."""
+        if self._start is not None:
+            return self._start
         key = key_of(BEFORE, model=sha256_of(self.recipe.model))
         found = self.folder.done(BEFORE, key)
         if found is None:
-            with self.folder.making(key) as work:
-                from slimedge.canonical import canonical
-                from slimedge.keras_file import load_model, save_model
+            from slimedge.canonical import canonical
+            from slimedge.keras_file import load_model, save_model
 
-                self.progress("loading the model")
-                save_model(canonical(load_model(self.recipe.model, compiled=False)), work.out / MODEL)
+            work = self.folder.making(key)
+            self.progress("loading the model")
+            save_model(canonical(load_model(self.recipe.model, compiled=False)), work.out / MODEL)
             found = self.folder.keep(BEFORE, key)
+        self._start = found
         return found
 
     def _stage(self, index: int, named: NamedStage, parent: Path, before: Path, parts: Splits) -> Done:
-        data = parts.calibration if named.name == "quantize" else parts.training
+        data = examples_for(named.name, parts)
         takes_parent = bool(getattr(named.stage, "takes_parent", False))
         key = key_of(
             named.name,
-            settings={name: value for name, value in named.settings.items() if name != "teachers"},
+            settings=_settings(named),
             model=sha256_of(before),
             parent=sha256_of(parent) if takes_parent else None,
-            teachers=_teachers(named),
             data=data.fingerprint,
             machine=_machine() if getattr(named.stage, "on_this_machine", False) else None,
         )
@@ -121,27 +127,28 @@ class Runner:
         if found is not None:
             self.say(f"{what}: as before")
             return found
+
+        def told(doing: str, share: float | None = None, /) -> None:
+            self.progress(f"{what}: {doing}", share)
+
+        from slimedge.compress.fitting.checkpoints import kept_in
+        from slimedge.keras_file import load_model, save_model
+
+        _fresh(self.recipe.seed)
         started = time.monotonic()
-        with self.folder.making(key) as work:
-            _fresh(self.recipe.seed)
-            from slimedge.compress.fitting.checkpoints import kept_in
-            from slimedge.keras_file import load_model, save_model
-
-            def told(doing: str, share: float | None = None, /) -> None:
-                self.progress(f"{what}: {doing}", share)
-
-            with kept_in(work.checkpoints):
-                given: dict[str, Any] = {"parent": load_model(parent, compiled=False)} if takes_parent else {}
-                made: keras.Model = named.stage(
-                    load_model(before, compiled=False),
-                    data,
-                    **given,
-                    **({"progress": told} if named.name != "quantize" else {}),
-                )
-            save_model(made, work.out / MODEL)
-        seconds = time.monotonic() - started
-        self.say(f"{what}: {seconds:.0f} s")
-        return self.folder.keep(named.name, key, settings=dict(named.settings), seconds=seconds)
+        work = self.folder.making(key)
+        given: dict[str, Any] = {"progress": told} if _takes_progress(named.stage) else {}
+        if takes_parent:
+            given["parent"] = load_model(parent, compiled=False)
+        with kept_in(work.checkpoints) as checkpoints:
+            made: keras.Model = named.stage(load_model(before, compiled=False), data, **given)
+        save_model(made, work.out / MODEL)
+        saved_s = checkpoints.saved_s
+        seconds = time.monotonic() - started + saved_s
+        gone_on = f", of which {saved_s:.0f} s were done before it was stopped" if checkpoints.resumed else ""
+        self.say(f"{what}: {seconds:.0f} s{gone_on}")
+        facts = {"settings": dict(named.settings), "seconds": seconds, "resumed": checkpoints.resumed}
+        return self.folder.keep(named.name, key, **facts, saved_s=saved_s)
 
     def _made(self, index: int, title: str, words: str, done: Done, *, final: bool) -> Made:
         model = done.folder / MODEL
@@ -167,13 +174,13 @@ class Runner:
         if found is None:
             from slimedge.export.exporting import export_model
 
-            with self.folder.making(key) as work:
-                export_model(
-                    model,
-                    folder=work.out,
-                    progress=lambda file: self.progress(f"exporting {file}"),
-                    **settings,
-                )
+            work = self.folder.making(key)
+            export_model(
+                model,
+                folder=work.out,
+                progress=lambda file: self.progress(f"exporting {file}"),
+                **settings,
+            )
             found = self.folder.keep("export", key)
         return {each: read_artifact(found.folder / f"{settings['name']}.{each}") for each in exports.to}
 
@@ -184,62 +191,12 @@ def final_name(recipe: RecipeFile) -> str:
     return f"{stem}_{recipe.name}" if recipe.name != stem else f"{stem}_compressed"
 
 
-def opened_data(settings: DataSettings) -> Data:
-    """Open the data of a recipe."""
-    from slimedge.data import Data
-
-    return Data.load(
-        settings.source,
-        labels=settings.labels,
-        scale=settings.scale,
-        part=settings.part,
-        image_size=settings.image_size,
-        limit=settings.limit,
-    )
-
-
-def parted(recipe: RecipeFile, model: keras.Model) -> Splits:
-    """Bind the data of a recipe to its model, and part it.
-
-    Raises:
-        InputError: it does not fit, there are fewer examples than are asked for, or none to score on.
-    """
-    from slimedge.keras_file import input_specs, output_specs
-    from slimedge.preprocessing import starts_with_preprocessing
-
-    settings = recipe.data
-    bound = opened_data(settings).bind(
-        input_specs(model),
-        preprocessing=starts_with_preprocessing(model),
-        checks=settings.checks,  # type: ignore[arg-type]
-        outputs=output_specs(model),
-    )
-    parts = bound.split(
-        seed=recipe.seed,
-        calibration=settings.calibration,
-        evaluation=settings.evaluation,
-        training=settings.training,
-    )
-    for name, part in (("training", parts.training), ("evaluation", parts.evaluation)):
-        if not len(part):
-            raise InputError(
-                f"the data of the recipe leaves no example for {name}; give more, or ask for fewer for the other parts."
-            )
-    return parts
-
-
 def _fresh(seed: int) -> None:
     """Let a stage give the same whatever ran before it in this process: Keras counts the names that it gives."""
     import keras
 
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
-
-
-def _teachers(named: NamedStage) -> list[str]:
-    """Give the hashes of the files that a stage learns from, and the names of the models that are no files."""
-    names: Sequence[str] = getattr(named.stage, "teachers", ())
-    return [sha256_of(Path(name)) if Path(name).is_file() else name for name in names]
 
 
 def _machine() -> dict[str, Any]:
@@ -250,15 +207,15 @@ def _machine() -> dict[str, Any]:
     return {"cpu": found.cpu, "isa": list(found.isa)}
 
 
-def _in_words(named: NamedStage) -> str:
-    """Give the settings of a stage that are not its defaults."""
-    from dataclasses import fields
+def _takes_progress(stage: Stage) -> bool:
+    return "progress" in inspect.signature(type(stage).__call__).parameters
 
-    stage: Any = named.stage
-    usual = {each.name: each.default for each in fields(stage)}
-    told = [
-        f"{name.replace('_', '-')} {value}"
-        for name, value in named.settings.items()
-        if value not in (usual.get(name), None, [], {}, "") and not (isinstance(value, list) and not value)
-    ]
-    return ", ".join(told)
+
+def _settings(named: NamedStage) -> dict[str, Any]:
+    """Give the settings of a stage with the hashes of its teachers' files in the place of their names."""
+    told = dict(named.settings)
+    if "teachers" in told:
+        told["teachers"] = [
+            sha256_of(Path(name)) if Path(name).is_file() else name for name in told["teachers"]
+        ]
+    return told

@@ -51,7 +51,7 @@ def settings_of(stage: type) -> tuple[Setting, ...]:
         if kind is None or not field.init:
             continue
         meaning = meanings.get(field.name, "")
-        default = as_yaml(field.name, _default(field))
+        default = as_yaml(field.name, default_of(field))
         found.append(Setting(field.name, kind, default, _said_in_yaml(meaning)))
     return tuple(found)
 
@@ -102,7 +102,8 @@ def as_json(value: Any) -> Any:
     return value
 
 
-def _default(field: Field[Any]) -> Any:
+def default_of(field: Field[Any]) -> Any:
+    """Give the default of a field of a dataclass; `dataclasses.MISSING` where there is none."""
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 
