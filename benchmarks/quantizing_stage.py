@@ -30,7 +30,7 @@ class QuantizeFor:
     where none is, as on x86 without VNNI, weights alone are rounded to 8 bits, which makes the file a quarter as large
     and computes in float; and where even that is slower, the model stays float.
 
-    Attributes:
+    Args:
         target: where files are timed, as `litert` or `ort`.
         max_accuracy_drop: percentage points that integers may lose before they are trained.
         epochs: of training with the rounding in it, towards the model that the recipe starts from or on labels; 0 for

@@ -7,30 +7,42 @@ import pytest
 from slimedge.recipes.order import ANY, CONFLICTS, order_problems
 from slimedge.recipes.stages import STAGES
 
+LAST = {"quantize", "train", "quantize-for"}
+ALL = {"prune-channels", "factorize", "distill", "prune", "cluster", *LAST}
 FOLLOWERS = {
-    "prune-channels": {"prune-channels", "factorize", "distill", "prune", "cluster", "quantize", "train"},
-    "factorize": {"prune-channels", "distill", "prune", "cluster", "quantize", "train"},
-    "distill": {"prune-channels", "factorize", "distill", "prune", "cluster", "quantize", "train"},
-    "prune": {"distill", "cluster", "quantize", "train"},
-    "cluster": {"distill", "quantize", "train"},
+    "student": ALL,
+    "prune-channels": ALL,
+    "factorize": ALL - {"factorize"},
+    "distill": ALL,
+    "prune": {"distill", "cluster", *LAST},
+    "cluster": {"distill", *LAST},
     "quantize": set(),
     "train": set(),
+    "quantize-for": set(),
 }
 
 
 @pytest.mark.parametrize("first", STAGES)
 def test_each_stage_has_its_followers_at_once_or_later(first):
     for between in ([], [("distill", {})]):
-        if between and first in {"quantize", "train"}:
+        if between and first in LAST:
             continue
         allowed = {then for then in STAGES if not list(order_problems([(first, {}), *between, (then, {})]))}
         assert allowed == FOLLOWERS[first]
 
 
 def test_the_usual_order_of_everything_is_fine():
-    names = ["prune-channels", "factorize", "distill", "prune", "cluster", "distill"]
-    for last in ("quantize", "train"):
+    names = ["student", "prune-channels", "factorize", "distill", "prune", "cluster", "distill"]
+    for last in sorted(LAST):
         assert not list(order_problems([(name, {}) for name in [*names, last]]))
+
+
+@pytest.mark.parametrize(("first", "setting"), [("prune", "keep_zeros"), ("cluster", "keep_clusters")])
+@pytest.mark.parametrize("then", ["distill", "train"])
+def test_what_a_stage_made_is_given_up_by_no_later_one(first, setting, then):
+    assert not list(order_problems([(first, {}), (then, {setting: True})]))
+    (problem,) = order_problems([(first, {}), (then, {setting: False})])
+    assert f"it would give up what {first} made; leave {setting.replace('_', '-')} out" in problem.sentence
 
 
 def test_a_conflict_is_told_once_for_a_stage_and_names_both():

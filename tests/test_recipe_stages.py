@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import keras
 
 # What a stage cannot do without.
-NEEDED = {"prune-channels": {"macs": 0.5}, "factorize": {"macs": 0.5}}
+NEEDED = {"student": {"width": 0.5}, "prune-channels": {"macs": 0.5}, "factorize": {"macs": 0.5}}
 
 
 @pytest.mark.parametrize("name", STAGES)

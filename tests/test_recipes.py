@@ -205,7 +205,7 @@ def test_a_function_is_data_without_a_file(folder):
 def test_a_preset_takes_any_model_and_data_and_ends_in_integers(folder, name):
     found = read_recipe(name, model=folder / "net.keras", data={"source": folder / "data.npz"})
     assert (found.path, found.name, found.model) == (None, name, folder / "net.keras")
-    assert found.stages[-1].name == "train"
+    assert found.stages[-1].name in {"train", "quantize-for"}
     assert preset_path(name).read_text().startswith("# For ")
 
 
@@ -216,7 +216,7 @@ def test_presets_are_what_they_are_for(folder):
     }
     left = {name: found.stages[0].settings.get("macs") for name, found in read.items()}
     assert left["accuracy"] is None
-    assert left["tiny"] == left["mcu"] < left["balanced"] <= 0.5
+    assert left["tiny"] < left["mcu"] < left["balanced"] <= 0.5
     assert read["mcu"].exports == Exports(("tflite",), "int8", dense=True)
     assert read["mcu"].targets == ("litert",)
     assert all(found.exports.to == ("onnx", "tflite") for name, found in read.items() if name != "mcu")
