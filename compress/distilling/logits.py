@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import keras
 import tensorflow as tf
 
-from slimedge.compress.fitting.losses import Loss, distillation
+from slimedge.compress.fitting.losses import FINISH, Loss, distillation
+
+# Of logits: Keras' LogitsDistillation clips probabilities, which have no slope then where they are furthest off, and by
+# default (3.15) takes logits for them.
+ENTROPIES: dict[str, Callable[..., Any]] = {
+    "softmax": tf.nn.softmax_cross_entropy_with_logits,
+    "sigmoid": tf.nn.sigmoid_cross_entropy_with_logits,
+}
 
 
 def soft_targets(function: str, temperature: float) -> Loss:
@@ -26,17 +33,13 @@ def soft_targets(function: str, temperature: float) -> Loss:
     Returns:
         From what both give in front of the function, (k, …) each, to a scalar.
     """
-    if function == "softmax":
-        # Named by its text, the loss would be taken of logits: Keras 3.15 looks for an instance of the class.
-        keras_loss = keras.distillation.LogitsDistillation(temperature, keras.losses.KLDivergence())
-        return lambda made, taught: keras_loss.compute_loss(taught, made)
-    if function == "sigmoid":
-        return lambda made, taught: _yes_or_no(made, taught, temperature)
-    return distillation(function)
+    if function not in ENTROPIES:
+        return distillation(function)
+    finish, entropy = FINISH[function], ENTROPIES[function]
 
+    def divergence(made: Any, taught: Any) -> Any:
+        target = finish(taught / temperature)
+        crossed, least = (entropy(labels=target, logits=each / temperature) for each in (made, taught))
+        return temperature**2 * tf.reduce_mean(crossed - least)
 
-def _yes_or_no(made: Any, taught: Any, temperature: float) -> Any:
-    target = tf.nn.sigmoid(taught / temperature)
-    entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=target, logits=taught / temperature)
-    crossed = tf.nn.sigmoid_cross_entropy_with_logits(labels=target, logits=made / temperature)
-    return temperature**2 * tf.reduce_mean(crossed - entropy)
+    return divergence
