@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from slimedge.artifact import Step
+from slimedge.benchmarks.fastest import race
 from slimedge.compress.quantization import STATIC_INT8, Quantize, quantize
 from slimedge.data import Splits
 from slimedge.errors import InputError
@@ -134,7 +135,6 @@ class QuantizeFor:
 
     def _small(self, model: keras.Model, parts: Splits, contest: Contest, progress: Progress) -> keras.Model:
         """Round weights alone, where that is not slower than float."""
-        from slimedge.benchmarks.fastest import race
         from slimedge.benchmarks.judging import SPEED_MARGIN
         from slimedge.export.exporting import export_model
         from slimedge.files import scratch_folder

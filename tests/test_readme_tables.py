@@ -9,6 +9,7 @@ import accuracy_tables
 import compression_tables
 import cost_tables
 import pytest
+import recipe_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -36,6 +37,8 @@ TABLES = {
         compression_tables.channel_exactness,
         compression_tables.clustered,
         compression_tables.low_rank,
+        recipe_tables.distilled,
+        recipe_tables.recipes,
         cost_tables.train_demo,
         cost_tables.train_words,
         cost_tables.aa,
