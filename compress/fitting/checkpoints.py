@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -62,6 +63,10 @@ _CURRENT: ContextVar[Checkpoints | None] = ContextVar("checkpoints", default=Non
 def kept_in(folder: Path, *, every_s: float = EVERY_S) -> Iterator[None]:
     """Let trainings in the block go on where they were stopped.
 
+    What another training left is not taken: one with other settings, data or weights at its start. The rest that the
+    block is told, as teachers, has to be the same for one folder, and all machines that train together have to be in
+    such a block: the first one writes, and tells the others.
+
     Args:
         folder: for their files; whoever calls removes it when all is done.
         every_s: seconds between two checkpoints of one training.
@@ -104,7 +109,7 @@ class Checkpoint:
                 if str(arrays["key"]) != self._key:
                     return None
                 return {name: arrays[name] for name in arrays.files if name != "key"}
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile):
             return None
 
     def write(self, state: State) -> None:
