@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from slimedge.compress.fitting.losses import mean_of_all
+
 SMALLEST = 1e-12
 # Angles are those of triplets: of more examples than this, the first ones are taken.
 MOST_EXAMPLES = 64
@@ -23,7 +25,7 @@ def hint(made: Any, taught: Any) -> Any:
     """
     taught = as_large(taught, made)
     squared = keras.distillation.FeatureDistillation(loss="mse").compute_loss(taught, made)
-    return squared / (tf.reduce_mean(tf.square(taught)) + SMALLEST)
+    return squared / (mean_of_all(tf.square(taught)) + SMALLEST)
 
 
 def attention(made: Any, taught: Any) -> Any:
@@ -46,7 +48,8 @@ def relations(made: Any, taught: Any) -> Any:
     """Give how far distances and angles between examples are from the teacher's.
 
     Park et al. (2019), "Relational Knowledge Distillation", equations 4 to 9: the Huber loss of distances over their
-    mean, and twice that of the cosines of angles.
+    mean, and twice that of the cosines of angles. Where several devices have a part of the batch each, examples are
+    compared within such a part.
 
     Args:
         made: (k, …) of the student; flattened.

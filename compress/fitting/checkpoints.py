@@ -11,13 +11,13 @@ import json
 import math
 import os
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,10 @@ _CURRENT: ContextVar[Checkpoints | None] = ContextVar("checkpoints", default=Non
 @contextmanager
 def kept_in(folder: Path, *, every_s: float | None = None) -> Iterator[Checkpoints]:
     """Let trainings in the block go on where they were stopped.
+
+    What another training left is not taken: one with other settings, data or weights at its start. The rest that the
+    block is told, as teachers, has to be the same for one folder, and all machines that train together have to be in
+    such a block: the first one writes, and tells the others.
 
     Args:
         folder: for their files; whoever calls removes it when all is done.
@@ -137,7 +141,7 @@ class Checkpoint:
                     return None
                 found = {name: arrays[name] for name in arrays.files if name not in {"key", "spent_s"}}
                 self._before_s = float(arrays["spent_s"])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile):
             return None
         self._kept.resumed += 1
         self._kept.saved_s += self._before_s

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slimedge.compress.fitting import machines
 from slimedge.compress.fitting.aims import Aim
 from slimedge.compress.fitting.batches import Batches
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
 
 class HeldOut:
@@ -22,14 +24,23 @@ class HeldOut:
         aim: what for.
         batches: of the examples that are held out.
         patience: epochs without a smaller loss after which `patient` is false; None for never.
+        strategy: whose machines all look, and agree on what they see; None for one device.
 
     Attributes:
         losses: after each epoch.
         best: place of the least of them.
     """
 
-    def __init__(self, model: keras.Model, aim: Aim, batches: Batches, patience: int | None) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        aim: Aim,
+        batches: Batches,
+        patience: int | None,
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> None:
         self._model, self._aim, self._batches, self._patience = model, aim, batches, patience
+        self._strategy = strategy
         self._call = self._compiled()
         self._kept: list[NDArray[Any]] = []
         self.losses: list[float] = []
@@ -42,7 +53,7 @@ class HeldOut:
     @property
     def patient(self) -> bool:
         """Whether it is worth to go on."""
-        return self._patience is None or len(self.losses) - 1 - self.best < self._patience
+        return self._patience is None or not self.losses or len(self.losses) - 1 - self.best < self._patience
 
     def look(self) -> tuple[float, float | None]:
         """Give the loss now, and the share of right classes where there are some."""
@@ -53,7 +64,7 @@ class HeldOut:
             sums += len(batch) * np.asarray([float(loss), 0.0 if accuracy is None else float(accuracy)])
             seen += len(batch)
         found = sums / seen
-        self.losses.append(float(found[0]))
+        self.losses.append(machines.agreed(self._strategy, float(found[0])))
         if self.best == len(self.losses) - 1:
             self._kept = [np.asarray(variable) for variable in self._model.variables]
         return self.losses[-1], None if accuracy is None else float(found[1])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slimedge.compress.fitting import checkpoints, strategies
+from slimedge.compress.fitting import checkpoints, machines, strategies
 from slimedge.compress.fitting.batches import Batches
 from slimedge.compress.fitting.held_out import HeldOut
 from slimedge.compress.fitting.optimizers import optimizer_of
@@ -98,7 +98,7 @@ class _Training:
         progress: Progress,
     ) -> None:
         self._model, self._settings, self._keepers, self._progress = model, settings, tuple(keepers), progress
-        strategy = strategies.for_settings(settings)
+        self._strategy = strategy = strategies.for_settings(settings)
         trained, held_out = _parted(data, settings)
         self._batches = Batches(trained, settings.batch_size, aim, seed=settings.seed, epochs=settings.epochs)
         _check_size(min(settings.batch_size, len(trained)), strategy)
@@ -107,9 +107,9 @@ class _Training:
             batches = Batches(
                 held_out, settings.batch_size, aim, seed=settings.seed, epochs=settings.epochs + 1
             )
-            self._held_out = HeldOut(model, aim, batches, settings.patience)
+            self._held_out = HeldOut(model, aim, batches, settings.patience, strategy)
         self._count = settings.epochs * len(self._batches)
-        with strategies.within(strategy):
+        with strategies.scope(strategy):
             self._optimizer = optimizer_of(settings, self._count)
             self._optimizer.build(model.trainable_variables)
             for keeper in self._keepers:
@@ -118,19 +118,12 @@ class _Training:
         self._steps = Steps(model, self._optimizer, aim, self._keepers, strategy)
         self._losses: list[float] = []
         self._done = 0
-        self._checkpoint = _checkpoint(model, settings)
+        self._checkpoint = _checkpoint(model, data, settings, self._keepers)
 
     def run(self) -> Fitted:
-        resumed = self._resume()
+        with machines.watched(self._strategy):
+            self._run()
         per_epoch = len(self._batches)
-        if not resumed:
-            for epoch in range(self._done // per_epoch, self._settings.epochs):
-                self._epoch(epoch)
-                if self._held_out is not None and not self._held_out.patient:
-                    break
-            self._write(finished=True)
-        if self._held_out is not None:
-            self._held_out.restore()
         if not all(np.isfinite(np.asarray(one)).all() for one in self._model.trainable_variables):
             raise self._settings.diverged("the last step made weights that are not finite")
         for keeper in self._keepers:
@@ -146,6 +139,16 @@ class _Training:
             () if held_out is None else tuple(held_out.losses),
             len(means) if held_out is None else held_out.best + 1,
         )
+
+    def _run(self) -> None:
+        if not self._resume():
+            for epoch in range(self._done // len(self._batches), self._settings.epochs):
+                if self._held_out is not None and not self._held_out.patient:
+                    break
+                self._epoch(epoch)
+            self._write(finished=True)
+        if self._held_out is not None:
+            self._held_out.restore()
 
     def _epoch(self, epoch: int) -> None:
         per_epoch = len(self._batches)
@@ -174,7 +177,7 @@ class _Training:
         return f", held-out loss {seen[-1]:.4f}" if seen else ""
 
     def _write(self, *, finished: bool = False) -> None:
-        if self._checkpoint is None:
+        if self._checkpoint is None or not machines.is_first(self._strategy):
             return
         state: dict[str, NDArray[Any]] = {
             "done": np.asarray(self._done),
@@ -193,7 +196,9 @@ class _Training:
 
     def _resume(self) -> bool:
         """Take up what was written before; whether that was the end."""
-        state = None if self._checkpoint is None else self._checkpoint.read()
+        if self._checkpoint is None:
+            return False
+        state = machines.of_first(self._strategy, self._checkpoint.read())
         if state is None:
             return False
         for kind, variables in (("model", self._model.variables), ("optimizer", self._optimizer.variables)):
@@ -229,11 +234,20 @@ def _check_size(size: int, strategy: Any) -> None:
         )
 
 
-def _checkpoint(model: keras.Model, settings: FitSettings) -> checkpoints.Checkpoint | None:
+def _checkpoint(
+    model: keras.Model, data: Data, settings: FitSettings, keepers: Sequence[Keeper]
+) -> checkpoints.Checkpoint | None:
     kept = checkpoints.current()
     if kept is None:
         return None
-    return kept.next(settings.told(), [np.asarray(variable) for variable in model.variables])
+    plain = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    start = {
+        **{name: value for name, value in plain.items() if isinstance(value, str | int | float | None)},
+        **settings.told(),
+        "keepers": [type(keeper).__name__ for keeper in keepers],
+        "data": data.fingerprint,
+    }
+    return kept.next(start, [np.asarray(variable) for variable in model.variables])
 
 
 def _prefixed(prefix: str, state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -68,6 +68,15 @@ def of_your_own(function: str, loss: Callable[[Any, Any], Any]) -> Loss:
     return lambda made, target: tf.reduce_mean(loss(target, finish(made)))
 
 
+def mean_of_all(numbers: Any) -> Any:
+    """Give the mean over the whole batch, also where each of several devices has a part of it."""
+    context = tf.distribute.get_replica_context()
+    found = tf.reduce_mean(numbers)
+    if context is None or context.num_replicas_in_sync == 1:
+        return found
+    return context.all_reduce(tf.distribute.ReduceOp.MEAN, found)
+
+
 def _softmax_divergence(made: Any, exact: Any) -> Any:
     crossed = tf.nn.softmax_cross_entropy_with_logits(labels=exact, logits=made)
     return tf.reduce_mean(crossed + tf.reduce_sum(tf.math.xlogy(exact, exact), axis=-1))
@@ -79,7 +88,7 @@ def _sigmoid_divergence(made: Any, exact: Any) -> Any:
 
 
 def _relative_square(made: Any, exact: Any) -> Any:
-    return tf.reduce_mean(tf.square(made - exact)) / (tf.reduce_mean(tf.square(exact)) + SMALLEST)
+    return tf.reduce_mean(tf.square(made - exact)) / (mean_of_all(tf.square(exact)) + SMALLEST)
 
 
 def _class_entropy(made: Any, classes: Any) -> Any:

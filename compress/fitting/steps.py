@@ -63,7 +63,10 @@ class Steps:
             loss = self._aim.loss(made, taught, labels)
             aimed_at = scaled(loss)
         accuracy = self._aim.accuracy(made, labels)
-        return loss, accuracy, tape.gradient(aimed_at, self._variables)
+        found = tape.gradient(aimed_at, self._variables)
+        # That of a table comes as the rows in use, as often as they are: Adam would square each of them alone.
+        gradients = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in found]
+        return loss, accuracy, gradients
 
     def _apply(self, gradients: Sequence[Any]) -> None:
         pairs = [
@@ -73,6 +76,8 @@ class Steps:
         ]
         if pairs:  # ranges that stay have none, and they may be all that trains
             self._optimizer.apply(*map(list, zip(*pairs, strict=True)))
+
+    def _project(self) -> None:
         for keeper in self._keepers:
             keeper.project()
 
@@ -86,6 +91,7 @@ class Steps:
         def step(feeds: list[Any], taught: list[Any], labels: dict[str, Any]) -> Any:
             loss, accuracy, gradients = self._found(feeds, taught, labels, training=training)
             self._apply(gradients)
+            self._project()
             return loss, accuracy
 
         return lambda batch: step(batch.feeds, batch.taught, batch.labels)
@@ -95,28 +101,23 @@ class Steps:
         strategy = self._strategy
         assert strategy is not None  # noqa: S101 - for the type checker; see __call__
         devices = strategy.num_replicas_in_sync
+        _leave_gradients_alone(self._optimizer)
 
-        def mean(values: Any) -> Any:
-            return strategy.reduce(tf.distribute.ReduceOp.MEAN, values, axis=None)
+        def local(part: Any) -> Any:
+            loss, accuracy, gradients = self._found(*part, training=training)
+            told = [loss] if accuracy is None else [loss, accuracy]
+            there = [gradient for gradient in gradients if gradient is not None]
+            context = tf.distribute.get_replica_context()
+            means = context.all_reduce(tf.distribute.ReduceOp.MEAN, [*told, *there])
+            common = iter(means[len(told) :])
+            self._apply([None if gradient is None else next(common) for gradient in gradients])
+            return tuple(means[: len(told)])
 
         @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
         def step(parts: Any) -> Any:
-            have: list[int] = []
-            scored: list[bool] = []
-
-            def local(part: Any) -> Any:
-                loss, accuracy, gradients = self._found(*part, training=training)
-                have[:] = [index for index, gradient in enumerate(gradients) if gradient is not None]
-                scored[:] = [accuracy is not None]
-                dense = [tf.convert_to_tensor(gradients[index]) for index in have]
-                return loss, (accuracy if accuracy is not None else loss), dense
-
-            loss, accuracy, found = strategy.run(local, args=(parts,))
-            gradients: list[Any] = [None] * len(self._variables)
-            for index, gradient in zip(have, found, strict=True):
-                gradients[index] = mean(gradient)
-            self._apply(gradients)
-            return mean(loss), (mean(accuracy) if scored[0] else None)
+            told = strategy.run(local, args=(parts,))
+            self._project()
+            return [strategy.experimental_local_results(one)[0] for one in told]
 
         def split(batch: Batch) -> Any:
             size = len(batch) // devices
@@ -131,9 +132,16 @@ class Steps:
                 return tuple(cut)
 
             with strategy.scope():
-                return step(strategy.experimental_distribute_values_from_function(part))
+                loss, *accuracy = step(strategy.experimental_distribute_values_from_function(part))
+            return loss, (accuracy[0] if accuracy else None)
 
         return split
+
+
+def _leave_gradients_alone(optimizer: Any) -> None:
+    """Keep an optimizer from adding up the gradients of all devices: it gets their mean, and clips what one would."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner._all_reduce_sum_gradients = list  # noqa: SLF001 - Keras has no other way to tell it
 
 
 def _single(made: Any) -> Any:

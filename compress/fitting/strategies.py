@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from slimedge.errors import InputError
+from slimedge.compress.fitting import machines
+from slimedge.errors import InputError, RunError
 from slimedge.registry import Registry
 
 if TYPE_CHECKING:
@@ -64,16 +65,11 @@ def multi_worker() -> tf.distribute.Strategy:
 
     Raises:
         InputError: TF_CONFIG names no workers, or TensorFlow has computed something already.
+        RunError: they did not come together.
     """
     import tensorflow as tf
 
-    try:
-        config = json.loads(os.environ.get(TF_CONFIG, ""))
-        workers, task = config["cluster"]["worker"], config["task"]
-        fits = bool(workers) and 0 <= int(task["index"]) < len(workers)
-    except (ValueError, KeyError, TypeError):
-        fits = False
-    if not fits:
+    if not _names_machines(os.environ.get(TF_CONFIG, "")):
         raise InputError(
             f"the strategy multi-worker takes the machines from the variable {TF_CONFIG}, which names none; set it on "
             f"each, as {EXAMPLE}."
@@ -85,19 +81,35 @@ def multi_worker() -> tf.distribute.Strategy:
             "the strategy multi-worker has to be started before TensorFlow computes anything; call "
             "slimedge.compress.fitting.strategies.start('multi-worker') first."
         ) from error
+    except tf.errors.OpError as error:
+        raise RunError(
+            f"the machines that {TF_CONFIG} names did not all come together; start the same program on each of them, "
+            "and look whether they reach each other."
+        ) from error
+
+
+def _names_machines(text: str) -> bool:
+    """Whether TF_CONFIG lists machines that train, and which of them this one is."""
+    try:
+        config = json.loads(text)
+        cluster, task = config["cluster"], config["task"]
+        members, place = cluster[task["type"]], int(task["index"])
+        listed = all(
+            isinstance(one, list) and all(isinstance(each, str) for each in one) for one in cluster.values()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return listed and set(cluster) <= {"chief", "worker"} and 0 <= place < len(members)
 
 
 def is_chief(name: str | None) -> bool:
     """Whether this process writes what was trained: the only one, or the first of several machines."""
-    if name != "multi-worker":
-        return True
-    resolver = start(name).cluster_resolver
-    return resolver.task_type in (None, "chief", "worker") and not resolver.task_id
+    return name is None or machines.is_first(start(name))
 
 
 @contextmanager
 def within(strategy: tf.distribute.Strategy | None) -> Iterator[None]:
-    """Make variables on all devices of a strategy while the block runs; without one, as always.
+    """Make a model's variables on all devices of a strategy while the block runs; without one, as always.
 
     Those that a layer moves while it computes, as BatchNorm its statistics, take the mean of what the devices say.
     """
@@ -107,9 +119,15 @@ def within(strategy: tf.distribute.Strategy | None) -> Iterator[None]:
     import tensorflow as tf
 
     def averaged(make: Any, **given: Any) -> Any:
-        if given.get("aggregation") in (None, tf.VariableAggregation.NONE):
+        made_so = given.get("aggregation") in (None, tf.VariableAggregation.NONE)
+        if made_so and tf.as_dtype(given.get("dtype") or tf.float32).is_floating:
             given["aggregation"] = tf.VariableAggregation.MEAN
         return make(**given)
 
-    with strategy.scope(), tf.variable_creator_scope(averaged):
+    with machines.watched(strategy), strategy.scope(), tf.variable_creator_scope(averaged):
         yield
+
+
+def scope(strategy: tf.distribute.Strategy | None) -> AbstractContextManager[Any]:
+    """Make an optimizer's variables on all devices of a strategy; it moves them alike on each."""
+    return nullcontext() if strategy is None else strategy.scope()

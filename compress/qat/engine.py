@@ -77,7 +77,7 @@ def train(
         lambda part: part.labels_for(specs) if settings.loss is not None else {},
     )
     fitted = fit(model, aim, data, settings, keepers=keepers_of(settings), progress=progress)
-    return Outcome(to_model(finished(graph, training, model)), fitted.epoch_losses)
+    return Outcome(to_model(finished(graph, training, model)), fitted.epoch_losses, fitted.told())
 
 
 ENGINE = Engine(train)
