@@ -214,6 +214,31 @@ def train_words(found):
     )
 
 
+def resuming(found):
+    kills = found["kills"]
+
+    def met(name, wanted):
+        return of((sum(kill[name] == wanted for kill in kills), len(kills)))
+
+    in_training = [kill for kill in kills if kill["resumed"]]
+    saved_s = sum(kill["saved_s"] for kill in in_training) / max(1, len(in_training))
+    seconds = [kill["at_s"] + kill["resume_s"] for kill in kills]
+    over = sum(seconds) / len(seconds) / found["undisturbed_s"]
+    return table(
+        "a recipe killed at any moment and run again ([resuming.json](benchmarks/results/resuming.json))",
+        [f"{len(kills)} kills"],
+        (
+            f"all {len(found['sha256'])} models and files as without the kill, to the byte",
+            of((sum(kill["same"] == kill["files"] for kill in kills), len(kills))),
+        ),
+        ("no process left after a second", met("orphans", 0)),
+        ("no temporary file left", met("left", [])),
+        ("killed in a training that went on from a checkpoint", str(len(in_training))),
+        ("seconds of training that these did not do again, mean", f"{saved_s:.1f}"),
+        ("both runs together, against one without a kill", f"{over:.2f}"),
+    )
+
+
 def aa(found):
     def right(slowdown):
         return [of((one["right"], one["of"])) for one in found["summary"] if one["slowdown"] == slowdown]

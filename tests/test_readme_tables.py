@@ -42,6 +42,7 @@ TABLES = {
         cost_tables.train_demo,
         cost_tables.train_words,
         cost_tables.aa,
+        cost_tables.resuming,
     )
 }
 

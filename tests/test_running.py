@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -321,3 +324,61 @@ def test_a_model_of_a_step_holds_no_trace_of_the_folder(folder):
     made, _, _ = run()
     assert all(str(folder).encode() not in one.model.read_bytes() for one in made)
     assert made[0].model.name == MODEL
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import test_running
+from slimedge.export import exporting
+exporting.export_model = test_running.fake_export
+point = sys.argv[2]
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def progress(doing, share=None, /):
+    if doing.startswith(point):
+        die()
+
+if point == "export":
+    def export(model, *, folder, name, **_):
+        (folder / f"{name}.onnx").write_bytes(b"half")
+        die()
+    exporting.export_model = export
+if point == "keep":
+    replace = Path.replace
+    Path.replace = lambda path, target: die() if path.name == "out" else replace(path, target)
+test_running.run(progress=progress)
+"""
+
+
+def test_runs_that_are_killed_at_any_point_go_on_to_the_same_files(folder, monkeypatch):
+    Path("recipe.yaml").write_text(TRAINED)
+    monkeypatch.setenv(checkpoints.VARIABLE, "0")
+    _, _, hashes = run(folder="undisturbed")
+    last = "stage 2 of 2, cluster: training, epoch 2"
+    done = []
+    for point in ("export", "stage 1 of 2, prune: training, epoch 3", "keep", last):
+        killed = subprocess.run(
+            [sys.executable, "-c", KILLED, str(Path(__file__).parent), point],
+            capture_output=True,
+            check=False,
+        )
+        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+        done.append(sorted(path.name.partition("-")[0] for path in Path("run/steps").iterdir()))
+
+    _, said, found = run()
+
+    assert done == [
+        ["original"],
+        ["export", "original"],
+        ["export", "original"],
+        ["export", "export", "original", "prune"],
+    ]
+    assert found == hashes
+    assert said[0] == "stage 1 of 2, prune: as before"
+    assert "were done before it was stopped" in said[1]
+    names = {str(path.relative_to("undisturbed")) for path in Path("undisturbed").rglob("*")}
+    assert {str(path.relative_to("run")) for path in Path("run").rglob("*")} == names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -111,6 +112,8 @@ def _calm_libraries() -> Iterator[None]:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+    # What TensorFlow logs from Python, as that functions are traced again, of which recipes compile many.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     sys.stderr.flush()
     before, ours = sys.stderr, os.dup(2)
     with Path(os.devnull).open("wb") as nowhere, os.fdopen(ours, "w", 1, errors="backslashreplace") as told:
