@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TEACHER = "resnet8"
 SHAPE: dict[str, Any] = {"width": 0.5, "depth": 0.7}
-EPOCHS = 12
+EPOCHS = 8
 # Alone and distilled alike, but for whom the student learns from.
 TRAINING: dict[str, Any] = {"epochs": EPOCHS, "learning_rate": 0.006, "validation": 0.0}
 DISTILLED: dict[str, Any] = {"label_weight": 0.1, "temperature": 4.0}
