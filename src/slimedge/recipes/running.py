@@ -120,6 +120,7 @@ class Runner:
             model=sha256_of(before),
             parent=sha256_of(parent) if takes_parent else None,
             data=data.fingerprint,
+            seed=self.recipe.seed,
         )
         what = f"stage {index} of {len(self.recipe.stages)}, {named.name}"
         found = self.folder.done(named.name, key)
