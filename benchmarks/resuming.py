@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from slimedge.benchmarks.bundled import conclude, show
+from slimedge.benchmarks.bundled import RESULTS, conclude, show
 from slimedge.compress.fitting.checkpoints import VARIABLE
 from slimedge.files import sha256_of
 
@@ -73,7 +73,7 @@ class Kill:
     status: int
     same: int
     files: int
-    left: tuple[str, ...]
+    left: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,17 +211,22 @@ def killed(folder: Path, recipe: Path, at_s: float, expected: Mapping[str, str])
 
 
 def kills(
-    folder: Path, recipe: Path, count: int, seed: int, whole_s: float, expected: Mapping[str, str]
+    folder: Path, recipe: Path, moments: Iterator[float], expected: Mapping[str, str]
 ) -> Iterator[Kill]:
-    """Kill runs at moments that are drawn from the undisturbed duration; what was too late is drawn again."""
-    generator, done = np.random.default_rng(seed), 0
-    while done < count:
+    """Kill a run at each moment that does not come too late; see `killed`."""
+    for at_s in moments:
         trial = folder / "trial"
-        found = killed(trial, recipe, float(generator.uniform(0, whole_s)), expected)
+        found = killed(trial, recipe, at_s, expected)
         shutil.rmtree(trial)
         if found is not None:
-            done += 1
             yield found
+
+
+def drawn(seed: int, whole_s: float, after: int = 0) -> Iterator[float]:
+    """Give moments of a run without end, each as likely as any other; without the first so many."""
+    generator = np.random.default_rng([seed, after])
+    while True:
+        yield float(generator.uniform(0, whole_s))
 
 
 def missed(found: list[Kill], count: int) -> list[str]:
@@ -238,29 +243,43 @@ def missed(found: list[Kill], count: int) -> list[str]:
 
 
 def main() -> int:
-    """Kill runs, write what came of it, and give the exit status."""
+    """Kill runs, write after each of them what came of all, and give the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=KILLS)
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--update", action="store_true", help="go on with what the file of results holds")
     given = parser.parse_args()
-    started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="slimedge-resuming-") as folder:
-        whole_s, expected = undisturbed(Path(folder, "whole"), RECIPE)
+        before = _read() if given.update else None
+        whole_s, expected = undisturbed(Path(folder, "whole"), RECIPE) if before is None else before[:2]
+        found = [] if before is None else before[2]
         show({"undisturbed": f"{whole_s:.0f} s, {len(expected)} files"})
-        found = []
-        for kill in kills(Path(folder), RECIPE, given.kills, given.seed, whole_s, expected):
-            found.append(kill)
-            show({f"kill {len(found)}": json.dumps(asdict(kill))})
+        moments = drawn(given.seed, whole_s, len(found))
+        more = kills(Path(folder), RECIPE, moments, expected)
+        status = _written(given.seed, whole_s, expected, found, given.kills) if found else 1
+        while len(found) < given.kills:
+            found.append(next(more))
+            show({f"kill {len(found)}": json.dumps(asdict(found[-1]))})
+            status = _written(given.seed, whole_s, expected, found, given.kills)
+    return status
+
+
+def _read() -> tuple[float, dict[str, str], list[Kill]]:
+    told = json.loads((RESULTS / "resuming.json").read_text())
+    return told["undisturbed_s"], told["sha256"], [Kill(**kill) for kill in told["kills"]]
+
+
+def _written(seed: int, whole_s: float, expected: Mapping[str, str], found: list[Kill], count: int) -> int:
     measured = {
         "recipe": RECIPE.name,
-        "seed": given.seed,
+        "seed": seed,
         "checkpoint_s": CHECKPOINT_S,
         "undisturbed_s": whole_s,
-        "minutes": (time.monotonic() - started) / 60,
+        "minutes": sum(kill.at_s + kill.resume_s for kill in found) / 60,
         "sha256": dict(sorted(expected.items())),
         "kills": [asdict(kill) for kill in found],
     }
-    return conclude("resuming", measured, missed(found, given.kills))
+    return conclude("resuming", measured, missed(found, count))
 
 
 if __name__ == "__main__":

@@ -151,8 +151,17 @@ def test_a_measurement_is_written_with_its_kills(tmp_path, monkeypatch, capsys):
 
     assert resuming.main() == 0
 
-    told = json.loads(Path("benchmarks/results/resuming.json").read_text())
+    file = Path("benchmarks/results/resuming.json")
+    told = json.loads(file.read_text())
     assert [one["at_s"] for one in told["kills"]] == moments[1:]
-    assert len(set(moments)) == 3
-    assert all(0 <= moment <= 4 for moment in moments)
     assert told["missed"] == []
+
+    monkeypatch.setattr(sys, "argv", ["resuming", "--kills", "4", "--update"])
+    monkeypatch.setattr(resuming, "undisturbed", None)
+    assert resuming.main() == 0
+
+    more = json.loads(file.read_text())
+    assert more["kills"][:2] == told["kills"]
+    assert [one["at_s"] for one in more["kills"]] == moments[1:]
+    assert len(set(moments)) == 5
+    assert all(0 <= moment <= 4 for moment in moments)

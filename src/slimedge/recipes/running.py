@@ -121,6 +121,7 @@ class Runner:
             parent=sha256_of(parent) if takes_parent else None,
             data=data.fingerprint,
             machine=_machine() if getattr(named.stage, "on_this_machine", False) else None,
+            seed=self.recipe.seed,
         )
         what = f"stage {index} of {len(self.recipe.stages)}, {named.name}"
         found = self.folder.done(named.name, key)
