@@ -171,7 +171,7 @@ def missed(largest: float, weights: Sequence[str]) -> list[str]:
 def main() -> int:
     """Train by one and by two, print and write what was found, and give the exit status."""
     argparse.ArgumentParser(description=str(__doc__).splitlines()[0]).parse_args()
-    target = f"{__spec__.name if __spec__ else __name__}:trained"
+    target = "slimedge.benchmarks.two_workers:trained"
     alone = run_isolated(target, {"strategy": None}, label="one worker", time_limit_s=TIME_LIMIT_S).result
     both = run_together(target, [{"strategy": "multi-worker"}] * WORKERS)
     for found in both:
