@@ -32,7 +32,7 @@ def is_first(strategy: tf.distribute.Strategy | None) -> bool:
         return True
     resolver = strategy.cluster_resolver
     first = "chief" if "chief" in resolver.cluster_spec().as_dict() else "worker"
-    return resolver.task_type == first and resolver.task_id == 0
+    return bool(resolver.task_type == first and resolver.task_id == 0)
 
 
 def agreed(strategy: tf.distribute.Strategy | None, number: float) -> float:
