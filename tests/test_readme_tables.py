@@ -36,6 +36,7 @@ TABLES = {
         compression_tables.channel_exactness,
         compression_tables.clustered,
         compression_tables.low_rank,
+        compression_tables.two_workers,
         cost_tables.train_demo,
         cost_tables.train_words,
         cost_tables.aa,
