@@ -158,3 +158,22 @@ def channel_exactness(found):
         *((name, *map(str, summary(measured))) for name, measured in given.items()),
         (f"files exported, float and quantized: {files}, failures: {failed}", NONE, NONE, NONE),
     )
+
+
+def two_workers(found):
+    kinds = ("one worker", "two workers")
+    last = {kind: found["losses"][kind][-1] for kind in kinds}
+    return table(
+        f"ResNet-8 distilled for {found['steps']} steps, batches of {found['batch_size']}, both on the same "
+        f"{found['environment']['cores']} cores ([two_workers.json](benchmarks/results/two_workers.json))",
+        ["one worker", "two workers on the loopback"],
+        ("loss before the last step", *(f"{last[kind]:.4f}" for kind in kinds)),
+        ("largest relative difference of a step's loss", NONE, f"{found['largest_difference']:.1e}"),
+        (
+            f"the same of one worker whose weights start {found['shift']:g} off",
+            f"{found['largest_difference_of_a_shift']:.1e}",
+            NONE,
+        ),
+        ("workers end with the same weights", NONE, "yes" if found["same_weights"] else "no"),
+        ("median time of a step", *(f"{found['median_step_s'][kind]:.2f} s" for kind in kinds)),
+    )

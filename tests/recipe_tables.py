@@ -21,19 +21,6 @@ def distilled(found):
     )
 
 
-def two_workers(found):
-    steps = [f"{1e3 * found['median_step_s'][name]:,.0f} ms" for name in ("one worker", "two workers")]
-    same = "yes" if found["same_weights"] else "no"
-    return table(
-        f"a student trained for {found['steps']} steps of {found['batch_size']} images "
-        "([two_workers.json](benchmarks/results/two_workers.json))",
-        ["one worker", "two workers on the same two cores"],
-        ("largest difference of a step's loss", "–", f"{found['largest_difference']:.1e} of it"),
-        ("the workers end with the same weights", "–", same),
-        ("median time of a step", *steps),
-    )
-
-
 NAMES = {
     "resnet8": "ResNet-8, [resnet8.yaml](benchmarks/recipes/resnet8.yaml)",
     "balanced": "depthwise-separable net, preset `balanced`",

@@ -39,7 +39,7 @@ TABLES = {
         compression_tables.low_rank,
         recipe_tables.distilled,
         recipe_tables.recipes,
-        recipe_tables.two_workers,
+        compression_tables.two_workers,
         cost_tables.train_demo,
         cost_tables.train_words,
         cost_tables.aa,

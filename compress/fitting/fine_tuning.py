@@ -15,7 +15,7 @@ from slimedge.compress.fitting.loop import Fitted, KeepersOf, fit
 from slimedge.compress.fitting.outputs import cut_to, opened, trained_outputs
 from slimedge.compress.fitting.settings import FitSettings, precision_of
 from slimedge.compress.fitting.teaching import teaching
-from slimedge.compress.norm_statistics import NORM, with_measured_norms
+from slimedge.compress.norm_statistics import with_measured_norms
 from slimedge.compress.simplifying import strip_training_only
 from slimedge.graph import Graph, Layer, with_values
 from slimedge.graph_making import layer_names, to_model
@@ -104,7 +104,9 @@ def network_of(graph: Graph, settings: FitSettings) -> keras.Model:
     """Make the model that trains: in the precision and on the devices of the settings."""
     strategy = strategies.for_settings(settings)
     if strategy is not None:
-        graph = _with_common_norms(graph)
+        from slimedge.compress.fitting.common_norms import with_common_norms
+
+        graph = with_common_norms(graph)
     if precision_of(settings) != "float32":
         graph = mixed_precision(graph, precision_of(settings))
     with strategies.within(strategy):
@@ -122,16 +124,6 @@ def with_learned(model: keras.Model, whole: Graph, trained: Graph, network: kera
     """
     changed = with_values(whole, {}, _learned(whole, trained, network))
     return with_lineage(to_model(changed), lineage_of(model))
-
-
-def _with_common_norms(graph: Graph) -> Graph:
-    """Let BatchNorm take the statistics of the whole batch, not of the part that a device has of it."""
-    common = {
-        layer: layer.changed(synchronized=True)
-        for layer in graph.calls()
-        if layer.kind == NORM and layer.config.get("trainable", True)
-    }
-    return with_values(graph, {}, common)
 
 
 def _learned(whole: Graph, trained: Graph, network: keras.Model) -> Mapping[Layer, Layer]:
