@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 MODEL = "resnet8"
 EXAMPLES, BATCH_SIZE, EPOCHS = 640, 128, 4
 LARGEST_DIFFERENCE = 1e-3
-# Rounding grows with the steps, as numbers at the kink of a ReLU go to either side of it, and faster at a higher rate:
-# at 2e-3 one worker and two were 2 % apart after 20 steps.
+# Rounding grows with the steps, as numbers at the kink of a ReLU go to either side of it; how fast, the shift tells.
 RECIPE: dict[str, Any] = {"optimizer": "adam", "learning_rate": 1e-3}
 SHIFT = 1e-6
 WORKERS = 2
