@@ -211,22 +211,34 @@ def killed(folder: Path, recipe: Path, at_s: float, expected: Mapping[str, str])
 
 
 def kills(
-    folder: Path, recipe: Path, moments: Iterator[float], expected: Mapping[str, str]
+    folder: Path, recipe: Path, shares: Iterator[float], whole_s: float, expected: Mapping[str, str]
 ) -> Iterator[Kill]:
-    """Kill a run at each moment that does not come too late; see `killed`."""
-    for at_s in moments:
+    """Kill a run at each share of the time that it takes undisturbed; see `killed`.
+
+    A run that was done before is an undisturbed one, too: how long it took holds from there on, so that a machine that
+    others use as well is not waited for in vain.
+    """
+    for share in shares:
         trial = folder / "trial"
-        found = killed(trial, recipe, at_s, expected)
-        shutil.rmtree(trial)
-        if found is not None:
+        started = time.monotonic()
+        found = killed(trial, recipe, share * whole_s, expected)
+        if found is None:
+            whole_s = time.monotonic() - started
+        else:
             yield found
+        shutil.rmtree(trial)
 
 
-def drawn(seed: int, whole_s: float, after: int = 0) -> Iterator[float]:
-    """Give moments of a run without end, each as likely as any other; without the first so many."""
+def drawn(seed: int, after: int = 0) -> Iterator[float]:
+    """Give shares without end, each as likely as any other.
+
+    Args:
+        seed: the same seed gives the same shares.
+        after: so many kills; others go on with other shares.
+    """
     generator = np.random.default_rng([seed, after])
     while True:
-        yield float(generator.uniform(0, whole_s))
+        yield float(generator.uniform(0, 1))
 
 
 def missed(found: list[Kill], count: int) -> list[str]:
@@ -254,8 +266,7 @@ def main() -> int:
         whole_s, expected = undisturbed(Path(folder, "whole"), RECIPE) if before is None else before[:2]
         found = [] if before is None else before[2]
         show({"undisturbed": f"{whole_s:.0f} s, {len(expected)} files"})
-        moments = drawn(given.seed, whole_s, len(found))
-        more = kills(Path(folder), RECIPE, moments, expected)
+        more = kills(Path(folder), RECIPE, drawn(given.seed, len(found)), whole_s, expected)
         status = _written(given.seed, whole_s, expected, found, given.kills) if found else 1
         while len(found) < given.kills:
             found.append(next(more))

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -145,7 +146,10 @@ def test_a_measurement_is_written_with_its_kills(tmp_path, monkeypatch, capsys):
     def kill(folder, recipe, at_s, expected):
         folder.mkdir()
         moments.append(at_s)
-        return None if len(moments) == 1 else replace(GOOD, at_s=at_s)
+        if len(moments) > 1:
+            return replace(GOOD, at_s=at_s)
+        time.sleep(0.2)  # a run that is done before
+        return None
 
     monkeypatch.setattr(resuming, "killed", kill)
 
@@ -164,4 +168,6 @@ def test_a_measurement_is_written_with_its_kills(tmp_path, monkeypatch, capsys):
     assert more["kills"][:2] == told["kills"]
     assert [one["at_s"] for one in more["kills"]] == moments[1:]
     assert len(set(moments)) == 5
-    assert all(0 <= moment <= 4 for moment in moments)
+    first, *later = moments
+    assert 0 <= first <= 4
+    assert all(0 <= moment <= 2 for moment in later[:2])  # of what the first one took
