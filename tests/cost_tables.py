@@ -222,8 +222,6 @@ def resuming(found):
 
     in_training = [kill for kill in kills if kill["resumed"]]
     saved_s = sum(kill["saved_s"] for kill in in_training) / max(1, len(in_training))
-    seconds = [kill["at_s"] + kill["resume_s"] for kill in kills]
-    over = sum(seconds) / len(seconds) / found["undisturbed_s"]
     return table(
         "a recipe killed at any moment and run again ([resuming.json](benchmarks/results/resuming.json))",
         [f"{len(kills)} kills"],
@@ -235,7 +233,6 @@ def resuming(found):
         ("no temporary file left", met("left", [])),
         ("killed in a training that went on from a checkpoint", str(len(in_training))),
         ("seconds of training that these did not do again, mean", f"{saved_s:.1f}"),
-        ("both runs together, against one without a kill", f"{over:.2f}"),
     )
 
 
