@@ -81,6 +81,16 @@ BAD_RECIPES: dict[str, Bad] = {
     "unknown key": refused_by_schema(
         "stages: [train]\nthread: 2\n", 4, "thread", "no key 'thread'", "did you mean 'threads'", "effort"
     ),
+    "a student of what was pruned": refused(
+        "stages: [prune, {student: {width: 0.5}}]\n",
+        3,
+        "stages[1]",
+        "what prune did to the weights is lost",
+        "first",
+    ),
+    "quantized for a target and then once more": refused(
+        "stages: [quantize-for, quantize]\n", 3, "stages[1]", "quantized by quantize-for already", "leave"
+    ),
     "unknown stage": refused_by_schema(
         "stages:\n  - train\n  - prun\n", 5, "stages[1]", "no stage 'prun'", "did you mean 'prune'", "distill"
     ),
@@ -260,10 +270,18 @@ BAD_RECIPES: dict[str, Bad] = {
         "stages: [quantize, quantize]\n", 3, "stages[1]", "is quantized already", "leave one of them out"
     ),
     "training that fills zeros": refused(
-        "stages: [prune, train]\n", 3, "stages[1]", "fill the zeros of prune", "keep-zeros: true"
+        "stages: [prune, {train: {keep-zeros: false}}]\n",
+        3,
+        "stages[1]",
+        "give up what prune made",
+        "keep-zeros out",
     ),
     "training that parts clusters": refused(
-        "stages: [cluster, train]\n", 3, "stages[1]", "the stage quantize"
+        "stages: [cluster, {train: {keep-clusters: false}}]\n",
+        3,
+        "stages[1]",
+        "give up what cluster made",
+        "leave",
     ),
     # Exports, targets and goals.
     "unknown format": refused_by_schema(
