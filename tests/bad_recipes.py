@@ -84,7 +84,7 @@ BAD_RECIPES: dict[str, Bad] = {
     "a student of what was pruned": refused(
         "stages: [prune, {student: {width: 0.5}}]\n",
         3,
-        "stages[1]",
+        "stages[1].student",
         "what prune did to the weights is lost",
         "first",
     ),
@@ -272,14 +272,14 @@ BAD_RECIPES: dict[str, Bad] = {
     "training that fills zeros": refused(
         "stages: [prune, {train: {keep-zeros: false}}]\n",
         3,
-        "stages[1]",
+        "stages[1].train",
         "give up what prune made",
         "keep-zeros out",
     ),
     "training that parts clusters": refused(
         "stages: [cluster, {train: {keep-clusters: false}}]\n",
         3,
-        "stages[1]",
+        "stages[1].train",
         "give up what cluster made",
         "leave",
     ),
