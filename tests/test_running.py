@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -37,6 +38,11 @@ stages:
   - cluster: {clusters: 4, epochs: 0}
 """
 TRAINED = RECIPE.replace("epochs: 0", "epochs: 3, batch-size: 16")
+
+
+def without_times(lines):
+    """Give lines without the seconds that something took."""
+    return [re.sub(r"\d+ s$", "…", line) for line in lines]
 
 
 @pytest.fixture
@@ -111,7 +117,7 @@ def test_the_models_are_those_of_the_stages_called_by_hand(folder):
         "1-prune.onnx",
         "float_recipe.onnx",
     ]
-    assert said == ["stage 1 of 2, prune: 0 s", "stage 2 of 2, cluster: 0 s"]
+    assert without_times(said) == ["stage 1 of 2, prune: …", "stage 2 of 2, cluster: …"]
     assert made[0].seconds is None
     assert 0 < made[1].seconds < 60
 
@@ -251,7 +257,7 @@ def test_the_only_stage_is_the_last(folder):
     Path("net.yaml").write_text(RECIPE.partition("  - cluster")[0])
     made, said, _ = run("net.yaml")
     assert [one.files["onnx"].path.name for one in made] == ["original.onnx", "float_net.onnx"]
-    assert said == ["stage 1 of 1, prune: 0 s"]
+    assert without_times(said) == ["stage 1 of 1, prune: …"]
 
 
 def test_a_recipe_named_as_its_model_writes_no_file_of_that_name(folder):
