@@ -18,7 +18,8 @@ from slimedge.progress import Progress, silent
 if TYPE_CHECKING:
     import keras
 
-    from slimedge.data import Data, Splits
+    from slimedge.data import Data
+    from slimedge.splitting import Splits
 
 # Examples on which the sensitivity of a layer is measured, and on which whole choices are.
 SENSITIVITY_EXAMPLES = 512

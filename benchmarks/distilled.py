@@ -25,7 +25,7 @@ from slimedge.benchmarks.demo import FOLDER
 from slimedge.benchmarks.qat_recipe import held_out_set
 
 if TYPE_CHECKING:
-    from slimedge.data import Splits
+    from slimedge.splitting import Splits
 
 TEACHER = "resnet8"
 SHAPE: dict[str, Any] = {"width": 0.5, "depth": 0.7}

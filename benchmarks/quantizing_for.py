@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import keras
 
     from slimedge.artifact import Artifact
-    from slimedge.data import Data, Splits
+    from slimedge.data import Data
+    from slimedge.splitting import Splits
 
 ONNX = "onnx"
 DYNAMIC = "dynamic_wi8_afp32"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from slimedge.artifact import Step
 from slimedge.benchmarks.fastest import race
 from slimedge.compress.quantization import STATIC_INT8, Quantize, quantize
-from slimedge.data import Splits
 from slimedge.errors import InputError
 from slimedge.lineage import lineage_of, quantization_of, with_lineage
 from slimedge.progress import Progress, silent
 from slimedge.runtime.targets import parse_target
+from slimedge.splitting import Splits
 
 if TYPE_CHECKING:
     import keras

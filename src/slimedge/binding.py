@@ -228,3 +228,11 @@ def _pixel_notice(name: str, *, scaled: bool) -> str:
             "--scale takes another factor (scale= in Python)."
         )
     return f"the pixels of '{name}' are given as 0…255, since the model scales them itself."
+
+
+def unbound(name: str, dtype: np.dtype[Any], scale: Scale, *, alone: bool) -> Binding:
+    """Give an array as it is, until a model is known; a scale that is clearly meant for it is applied."""
+    factor = scale.get(name) if isinstance(scale, Mapping) else scale if alone else None
+    if factor is None:
+        return Binding(name, name, dtype)
+    return Binding(name, name, np.dtype(np.float32), scale=factor)

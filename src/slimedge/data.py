@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from slimedge.artifact import TensorSpec
-from slimedge.binding import Binding, Scale, bind_inputs, parse_scale, raw_inputs
+from slimedge.binding import Binding, Scale, bind_inputs, parse_scale, raw_inputs, unbound
 from slimedge.data_arguments import (
     check_enough,
     check_lengths,
@@ -27,7 +27,7 @@ from slimedge.labels import check_labels, tidied
 from slimedge.readers import open_source
 from slimedge.readers.arrays import named_labels
 from slimedge.source import UNNAMED, UNNAMED_LABELS, Array, Indices, Options, Source
-from slimedge.splitting import count_of, drawing_order
+from slimedge.splitting import Splits, count_of, drawing_order
 
 Checks = Literal["strict", "types"]
 
@@ -131,7 +131,7 @@ class Data:
             notices += [notice] if notice else []
         parsed = parse_scale(scale)
         bindings = tuple(
-            _unbound(name, column.dtype, parsed, alone=len(opened.columns) == 1)
+            unbound(name, column.dtype, parsed, alone=len(opened.columns) == 1)
             for name, column in opened.columns.items()
         )
         return cls(opened, np.arange(len(opened)), targets, bindings, parsed, tuple(notices))
@@ -396,26 +396,3 @@ class Data:
     def _part(self, name: str) -> Indices:
         rows = self.source.facts.parts.get(name, range(0))
         return np.flatnonzero((self.indices >= rows.start) & (self.indices < rows.stop))
-
-
-@dataclass(frozen=True, slots=True)
-class Splits:
-    """Three parts of one data set without an example in common.
-
-    Attributes:
-        calibration: to find the ranges of activations.
-        training: for methods that train.
-        evaluation: to measure accuracy on; never looked at before.
-    """
-
-    calibration: Data
-    training: Data
-    evaluation: Data
-
-
-def _unbound(name: str, dtype: np.dtype[Any], scale: Scale, *, alone: bool) -> Binding:
-    """Give an array as it is, until a model is known; a scale that is clearly meant for it is applied."""
-    factor = scale.get(name) if isinstance(scale, Mapping) else scale if alone else None
-    if factor is None:
-        return Binding(name, name, dtype)
-    return Binding(name, name, np.dtype(np.float32), scale=factor)

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from slimedge.errors import InputError
 from slimedge.source import Array, Indices
+
+if TYPE_CHECKING:
+    from slimedge.data import Data
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Three parts of one data set without an example in common.
+
+    Attributes:
+        calibration: to find the ranges of activations.
+        training: for methods that train.
+        evaluation: to measure accuracy on; never looked at before.
+    """
+
+    calibration: Data
+    training: Data
+    evaluation: Data
 
 
 def shuffled(n: int, seed: int | tuple[int, ...]) -> Indices:

@@ -10,8 +10,9 @@ from slimedge.errors import InputError
 if TYPE_CHECKING:
     import keras
 
-    from slimedge.data import Data, Splits
+    from slimedge.data import Data
     from slimedge.recipes.contents import DataSettings, RecipeFile
+    from slimedge.splitting import Splits
 
 QUANTIZE = "quantize"
 

@@ -1,9 +1,9 @@
 """The folder of a run: what each step made, under the key of what it was made from, and one run at a time.
 
-RUN/steps/NAME-KEY/       the files of a finished step, with step.json
-RUN/work/KEY/             of a step that is under way: checkpoints, and files that are not whole yet
-RUN/tmp/                  temporary files of all that runs
-RUN/.lock                 held while a run is under way; the system lets go of it when its process ends
+steps/NAME-KEY/           the files of a finished step, with step.json
+work/KEY/                 of a step that is under way: checkpoints, and files that are not whole yet
+tmp/                      temporary files of all that runs
+.lock                     held while a run is under way; the system lets go of it when its process ends
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import keras
 
     from slimedge.artifact import Artifact
-    from slimedge.data import Splits
     from slimedge.recipes.contents import RecipeFile
     from slimedge.recipes.stages import NamedStage
+    from slimedge.splitting import Splits
     from slimedge.stage import Stage
 
 MODEL = "model.keras"
