@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 TEACHER = "resnet8"
 SHAPE: dict[str, Any] = {"width": 0.5, "depth": 0.7}
-EPOCHS = 8
+EPOCHS = 12
 # Alone and distilled alike, but for whom the student learns from.
 TRAINING: dict[str, Any] = {"epochs": EPOCHS, "learning_rate": 0.006, "validation": 0.0}
-DISTILLED: dict[str, Any] = {"label_weight": 0.1, "temperature": 4.0}
+DISTILLED: dict[str, Any] = {"label_weight": 0.1, "temperature": 2.0}
 SEEDS = (0, 1, 2)
 LARGEST_SHARE = 0.25
 LEAST_GAIN = 0.002
