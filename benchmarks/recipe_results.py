@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from slimedge.benchmarks.bundled import RESULTS, conclude, require_full_set, show, write_result
-from slimedge.benchmarks.demo import DEBIAN_FOLDER, FOLDER
+from slimedge.benchmarks.demo import DEBIAN_FOLDER
 
 LONGEST_S = 25 * 60.0
 
@@ -45,7 +45,7 @@ CASES = {
         [
             "balanced",
             "--model",
-            str(FOLDER / "depthwise_separable.keras"),
+            "benchmarks/demo/depthwise_separable.keras",
             "--data",
             str(DEBIAN_FOLDER),
             "--scale",
