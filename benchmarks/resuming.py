@@ -259,13 +259,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=KILLS)
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--update", action="store_true", help="go on with what the file of results holds")
+    parser.add_argument(
+        "--update", action="store_true", help="go on with what the file of results holds of the same files"
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="slimedge-resuming-") as folder:
-        before = _read() if given.update else None
-        whole_s, expected = undisturbed(Path(folder, "whole"), RECIPE) if before is None else before[:2]
-        found = [] if before is None else before[2]
-        show({"undisturbed": f"{whole_s:.0f} s, {len(expected)} files"})
+        whole_s, expected = undisturbed(Path(folder, "whole"), RECIPE)
+        found = _earlier(expected) if given.update else []
+        show({"undisturbed": f"{whole_s:.0f} s, {len(expected)} files", "earlier kills": len(found)})
         more = kills(Path(folder), RECIPE, drawn(given.seed, len(found)), whole_s, expected)
         status = _written(given.seed, whole_s, expected, found, given.kills) if found else 1
         while len(found) < given.kills:
@@ -275,9 +276,10 @@ def main() -> int:
     return status
 
 
-def _read() -> tuple[float, dict[str, str], list[Kill]]:
+def _earlier(expected: Mapping[str, str]) -> list[Kill]:
+    """Give the kills in the file of results, unless an undisturbed run made other files then."""
     told = json.loads((RESULTS / "resuming.json").read_text())
-    return told["undisturbed_s"], told["sha256"], [Kill(**kill) for kill in told["kills"]]
+    return [Kill(**kill) for kill in told["kills"]] if told["sha256"] == expected else []
 
 
 def _written(seed: int, whole_s: float, expected: Mapping[str, str], found: list[Kill], count: int) -> int:

@@ -161,7 +161,6 @@ def test_a_measurement_is_written_with_its_kills(tmp_path, monkeypatch, capsys):
     assert told["missed"] == []
 
     monkeypatch.setattr(sys, "argv", ["resuming", "--kills", "4", "--update"])
-    monkeypatch.setattr(resuming, "undisturbed", None)
     assert resuming.main() == 0
 
     more = json.loads(file.read_text())
@@ -171,3 +170,13 @@ def test_a_measurement_is_written_with_its_kills(tmp_path, monkeypatch, capsys):
     first, *later = moments
     assert 0 <= first <= 4
     assert all(0 <= moment <= 2 for moment in later[:2])  # of what the first one took
+
+
+def test_kills_of_other_files_are_not_gone_on_with(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(resuming, "killed", lambda folder, *_: folder.mkdir() or GOOD)
+    for digest, arguments, kept in (("abc", [], 0), ("abc", ["--update"], 2), ("xyz", ["--update"], 0)):
+        monkeypatch.setattr(resuming, "undisturbed", lambda *_, now=digest: (4.0, {"net.onnx": now}))
+        monkeypatch.setattr(sys, "argv", ["resuming", "--kills", "2", *arguments])
+        assert resuming.main() == 0
+        assert f"earlier kills  {kept}" in capsys.readouterr().out
