@@ -24,6 +24,7 @@ from slimedge.benchmarks.judging import judge
 from slimedge.benchmarks.latency import SETTINGS, Settings, measure_latency, speedups
 from slimedge.comparison import Speedup, Variant, Verdict
 from slimedge.runtime.devices.local import Local
+from slimedge.runtime.jobs import environment_here
 from slimedge.runtime.protocols import Agent
 from slimedge.runtime.targets import Target, target_for
 
@@ -141,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 {"file": path.name, "slowdown": slowdown, "right": right, "of": len(group), "ok": enough}
             )
             _say(f"{path.name}  {slowdown:4.0%} slower: {right} of {len(group)} right")
-    environment = Local().environment(given.threads, ("onnxruntime", "ai-edge-litert", "numpy"))
+    environment = environment_here(given.threads, ("onnxruntime", "ai-edge-litert", "numpy"))
     given.output.parent.mkdir(parents=True, exist_ok=True)
     report = {
         "environment": asdict(environment),

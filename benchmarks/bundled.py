@@ -21,7 +21,7 @@ from slimedge.benchmarks.predicting import predict
 from slimedge.benchmarks.training import HELD_OUT
 from slimedge.data import Data
 from slimedge.errors import UnavailableError
-from slimedge.runtime.devices.local import Local
+from slimedge.runtime.jobs import environment_here
 from slimedge.runtime.targets import target_for
 
 # The two that most measurements are made on.
@@ -181,7 +181,7 @@ def conclude(name: str, measured: Mapping[str, Any], missed: Sequence[str]) -> i
 
 def write_result(name: str, measured: Mapping[str, Any]) -> Path:
     """Write what a measurement found, with the environment, to benchmarks/results/NAME.json."""
-    environment = asdict(Local().environment(1, PACKAGES))
+    environment = asdict(environment_here(1, PACKAGES))
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({"environment": environment, **measured}, indent=1) + "\n")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,13 @@ from slimedge.benchmarks.turns import (
     TurnTaking,
 )
 from slimedge.comparison import Speedup
-from slimedge.errors import InputError
+from slimedge.errors import InputError, SlimedgeError
 from slimedge.measurement import Environment, Measurement, Unit
 from slimedge.runtime.agent import write_arrays
-from slimedge.runtime.devices.local import Local, environment_from, load_request
-from slimedge.runtime.facts import cores, measuring_cpus
-from slimedge.runtime.protocols import Job
+from slimedge.runtime.devices.local import Local
+from slimedge.runtime.facts import cores
+from slimedge.runtime.jobs import environment_from, load_request
+from slimedge.runtime.protocols import Device, Job
 
 __all__ = [
     "DEFAULT",
@@ -60,6 +61,7 @@ class LatencyRun:
         batch: examples in one inference.
         settings: that were asked for.
         notes: what the reader should know, one sentence each.
+        failed: by name, why a file is not among the entries.
     """
 
     entries: tuple[Timed, ...]
@@ -68,6 +70,7 @@ class LatencyRun:
     batch: int
     settings: Settings
     notes: tuple[str, ...] = ()
+    failed: Mapping[str, SlimedgeError] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Timed:
         return next(entry for entry in self.entries if entry.name == name)
@@ -81,6 +84,8 @@ class LatencyRun:
             ("first_run", Unit.SECOND): entry.first_run_s,
             ("peak_rss", Unit.BYTE): entry.peak_rss_bytes,
             ("model_memory", Unit.BYTE): entry.model_bytes,
+            ("kernel", Unit.SECOND): entry.kernel_samples_s,
+            ("energy", Unit.JOULE): entry.energy_j,
         }
         return tuple(
             Measurement(metric, unit, tuple(float(value) for value in values), self.environment)
@@ -109,6 +114,8 @@ def measure_latency(
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     start: Start | None = None,
+    device: Device | None = None,
+    tolerant: bool = False,
 ) -> LatencyRun:
     """Measure files against each other in one interleaved run; the first is the baseline of the precision asked for.
 
@@ -121,7 +128,9 @@ def measure_latency(
         settings: how long.
         options: of the backends (`allow_fallback`, `trust`).
         progress: called with the share done in 0…1 and what comes next.
-        start: starts an agent for an entry's name and target; None runs it on this machine.
+        start: starts an agent for an entry's name and target; None runs it on `device`.
+        device: where, reserved; None for this machine.
+        tolerant: whether a file that fails leaves the run, which goes on with the others.
 
     Returns:
         Raw samples of every file with what else was seen.
@@ -129,7 +138,7 @@ def measure_latency(
     Raises:
         InputError: no entries, a name twice, files of different fixed batches, a file or inputs that do not fit.
         UnavailableError: a runtime or provider that is not here.
-        RunError: an agent ran out of time or memory, or died.
+        RunError: an agent ran out of time or memory, or died; with `tolerant`, all of them did.
     """
     names = [name for name, _, _ in entries]
     if not names or len(set(names)) < len(names):
@@ -141,8 +150,9 @@ def measure_latency(
             f"launches is {settings.launches}; two fresh processes a file are the least that shows noise."
         )
     count = cores() if threads is None else threads
+    if count < 1:
+        raise InputError(f"threads is {count}; give 1 or more.")
     size = _common_batch(entries, batch)
-    cpus = measuring_cpus(count)
     with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
         requests = {}
         for number, (name, artifact, target) in enumerate(entries):
@@ -152,11 +162,20 @@ def measure_latency(
                 fed = _renamed(inputs, entries[0][1], artifact)
                 write_arrays(str(path), {key: np.asarray(fed[key])[:size] for key in fed})
             job = Job(artifact, target, threads=count, options=options or {}, inputs=path, batch=size)
-            requests[name] = {**load_request(job, cpus=cpus), "priority": True}
-        turns = TurnTaking(entries, requests, settings, start or _start_here(settings), progress or _silent)
+            requests[name] = load_request(job, timed=True)
+        turns = TurnTaking(
+            entries,
+            requests,
+            settings,
+            start or _start_on(device or Local(), settings),
+            progress or _silent,
+            tolerant=tolerant,
+        )
         turns.measure()
     environment = environment_from({**turns.facts, "threads": count})
-    return LatencyRun(turns.timed(), environment, count, size, settings, tuple(turns.notes()))
+    return LatencyRun(
+        turns.timed(), environment, count, size, settings, tuple(turns.notes()), failed=turns.failed
+    )
 
 
 def _renamed(inputs: Mapping[str, NDArray[Any]], first: Artifact, other: Artifact) -> dict[str, NDArray[Any]]:
@@ -184,8 +203,7 @@ def _common_batch(entries: Sequence[Entry], batch: int | None) -> int:
     return asked
 
 
-def _start_here(settings: Settings) -> Start:
-    device = Local()
+def _start_on(device: Device, settings: Settings) -> Start:
     return lambda _name, target: device.start(target.backend, limit_s=settings.limit_s)
 
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from slimedge.artifact import Artifact, TensorSpec
 from slimedge.progress import Progress, silent
-from slimedge.runtime.devices.local import Local, load_request
-from slimedge.runtime.facts import cores
+from slimedge.runtime.devices.local import Local
+from slimedge.runtime.jobs import load_request
 from slimedge.runtime.ops import ask_ops
-from slimedge.runtime.protocols import Job
+from slimedge.runtime.protocols import Device, Job
 from slimedge.runtime.sessions import AgentSession
 from slimedge.runtime.targets import Target
 
@@ -49,6 +49,7 @@ def predict(
     target: Target,
     data: Data | None,
     *,
+    device: Device | None = None,
     inputs: Sequence[TensorSpec],
     options: Mapping[str, Any] | None = None,
     doing: str = "running",
@@ -60,6 +61,7 @@ def predict(
         artifact: the file.
         target: where it runs.
         data: bound to `inputs`; None counts the ops only.
+        device: where, reserved; None for this machine.
         inputs: that the data is bound to, in Keras order; the file's are fed in the same order, whatever their names.
         options: of the backend.
         doing: what progress shows.
@@ -73,13 +75,13 @@ def predict(
         UnavailableError: a runtime or provider that is not here.
         RunError: the process ran out of time or memory, or died.
     """
-    job = Job(artifact, target, threads=cores(), options=options or {})
+    job = Job(artifact, target, threads=None, options=options or {})
     progress(doing)
     with (
         tempfile.TemporaryDirectory(prefix="slimedge-") as folder,
-        Local().start(target.backend, limit_s=job.limit_s) as agent,
+        (device or Local()).start(target.backend, limit_s=job.limit_s) as agent,
     ):
-        told = agent.ask("load", **load_request(job, cpus=[]))
+        told = agent.ask("load", **load_request(job))
         session = AgentSession(agent, told, artifact, Path(folder))
         outputs = None
         if data is not None:

@@ -19,7 +19,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +28,14 @@ from numpy.typing import NDArray
 from slimedge.artifact import Artifact
 from slimedge.benchmarks import statistics
 from slimedge.comparison import Latency, Speedup
+from slimedge.errors import SlimedgeError
 from slimedge.runtime.protocols import Agent
 from slimedge.runtime.targets import Target
 
 Entry = tuple[str, Artifact, Target]
 Start = Callable[[str, Target], AbstractContextManager[Agent]]
 Progress = Callable[[float, str], None]
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,9 @@ class Timed:
         peak_rss_bytes: of the whole process, one value a launch; empty where the system does not tell.
         model_bytes: by which loading and running the model raised it; likewise.
         stable: whether every warm-up ended with stable times.
+        kernel_turns: the same turns of runs whose inputs lie on the device already; empty where there is no device
+            that they could be copied to.
+        energy_j: of the whole machine for one run, one value a turn; empty where it has no counters.
     """
 
     name: str
@@ -111,6 +117,13 @@ class Timed:
     peak_rss_bytes: tuple[int, ...]
     model_bytes: tuple[int, ...]
     stable: bool
+    kernel_turns: tuple[Turn, ...] = ()
+    energy_j: tuple[float, ...] = ()
+
+    @property
+    def kernel_samples_s(self) -> tuple[float, ...]:
+        """All samples of all turns without copies."""
+        return tuple(sample for turn in self.kernel_turns for sample in turn.samples_s)
 
     @property
     def samples_s(self) -> tuple[float, ...]:
@@ -142,19 +155,30 @@ class TurnTaking:
         settings: Settings,
         start: Start,
         progress: Progress,
+        *,
+        tolerant: bool = False,
     ) -> None:
         self._targets = {name: target for name, _, target in entries}
         self._requests = requests
         self._settings = settings
         self._start = start
         self._progress = progress
+        self._tolerant = tolerant
         self._turns: dict[str, list[Turn]] = {name: [] for name in self._targets}
+        self._kernel_turns: dict[str, list[Turn]] = {name: [] for name in self._targets}
+        self._energy_j: dict[str, list[float]] = {name: [] for name in self._targets}
         self._told: dict[str, list[dict[str, Any]]] = {name: [] for name in self._targets}
         self._rounds = 0  # known after the first warm-up
-        self.facts: dict[str, Any] = {}
+        self._states: list[Mapping[str, Any]] = []
+        self._facts: dict[str, Any] = {}
+        self.failed: dict[str, SlimedgeError] = {}
 
     def measure(self) -> None:
-        """Let everything happen."""
+        """Let everything happen.
+
+        Raises:
+            SlimedgeError: what an agent answered, or how it ended; of a tolerant run, the first where all failed.
+        """
         for launch in range(self._settings.most_launches):
             self._launch(launch)
             if launch + 1 >= self._settings.launches and self._is_precise():
@@ -163,7 +187,25 @@ class TurnTaking:
 
     def timed(self) -> tuple[Timed, ...]:
         """Give what was measured, in the order of the entries."""
-        return tuple(self._timed(name) for name in self._targets)
+        return tuple(self._timed(name) for name in self._left)
+
+    @property
+    def _left(self) -> list[str]:
+        return [name for name in self._targets if name not in self.failed]
+
+    def _attempt(self, name: str, do: Callable[[], _Answer]) -> _Answer | None:
+        """Do something with an agent; in a tolerant run one that fails leaves it, unless it is the last."""
+        if name in self.failed:
+            return None
+        try:
+            return do()
+        except SlimedgeError as error:
+            if not self._tolerant:
+                raise
+            self.failed[name] = error
+            if not self._left:
+                raise next(iter(self.failed.values())) from error
+            return None
 
     def notes(self) -> Iterator[str]:
         """Give what the reader should know of how it went."""
@@ -172,7 +214,8 @@ class TurnTaking:
                 f"The speedups are not known to ±{self._settings.precision:.0%} after {self._settings.most_launches} "
                 "launches: the machine is busy or the measuring short; end other programs, or measure longer."
             )
-        for name, told in self._told.items():
+        for name in self._left:
+            told = self._told[name]
             unsettled = sum(not launch["stable"] for launch in told)
             if unsettled > len(told) // 2:
                 yield (
@@ -181,28 +224,59 @@ class TurnTaking:
                 )
 
     def _launch(self, launch: int) -> None:
-        names = list(self._targets)
+        names = self._left
         with ExitStack() as stack:
-            agents = {name: stack.enter_context(self._start(name, self._targets[name])) for name in names}
+            agents: dict[str, Agent] = {}
             self._report(launch, 0, "starting")
             for name in names:
-                agents[name].send("prepare", threads=self._requests[name]["threads"])
-            for name in names:
-                self._keep_facts(agents[name].receive()["facts"])
+                started = self._attempt(name, partial(self._started, stack, name))
+                agents |= {} if started is None else {name: started}
+            for name in agents:
+                told = self._attempt(name, agents[name].receive)
+                if told is not None:
+                    self._keep_facts(told["facts"])
+            self._keep_state(agents)
             for name in _in_turn(names, launch):
-                told = agents[name].ask("load", **self._requests[name])
-                self._told[name].append(told)
+                self._keep(name, partial(agents[name].ask, "load", **self._requests[name]), new=True)
             for name in _in_turn(names, launch):
                 self._report(launch, 0, f"warming up {name}")
-                self._told[name][-1].update(agents[name].ask("warm", **self._warm_up()))
+                self._keep(name, partial(agents[name].ask, "warm", **self._warm_up()))
             self._rounds = self._rounds or self._affordable_rounds()
             for turn in range(self._rounds):
                 for position, name in enumerate(_in_turn(names, launch * self._rounds + turn)):
                     self._report(launch, turn * len(names) + position, name)
-                    samples = agents[name].ask("time", **self._turn())["samples_ns"]
-                    self._turns[name].append(Turn(launch, turn, tuple(sample / 1e9 for sample in samples)))
+                    self._attempt(name, partial(self._take_turn, name, agents[name], launch, turn))
             for name in names:
-                self._told[name][-1].update(agents[name].ask("memory"))
+                self._keep(name, partial(agents[name].ask, "memory"))
+            self._keep_state(agents)
+
+    def _started(self, stack: ExitStack, name: str) -> Agent:
+        agent = stack.enter_context(self._start(name, self._targets[name]))
+        agent.send("prepare", threads=self._requests[name]["threads"])
+        return agent
+
+    def _keep(self, name: str, ask: Callable[[], dict[str, Any]], *, new: bool = False) -> None:
+        """Keep what an agent tells in a launch."""
+        told = self._attempt(name, ask)
+        if told is not None and new:
+            self._told[name].append(told)
+        elif told is not None:
+            self._told[name][-1].update(told)
+
+    def _keep_state(self, agents: Mapping[str, Agent]) -> None:
+        """Ask one agent how warm the machine is."""
+        name = next((name for name in agents if name not in self.failed), None)
+        state = None if name is None else self._attempt(name, partial(agents[name].ask, "state"))
+        self._states += [state] if state else []
+
+    def _take_turn(self, name: str, agent: Agent, launch: int, turn: int) -> None:
+        answer = agent.ask("time", **self._turn())
+        self._turns[name].append(Turn(launch, turn, _seconds(answer)))
+        if answer.get("energy_j") is not None:
+            self._energy_j[name].append(answer["energy_j"])
+        if self._told[name][-1].get("resident"):
+            kernel = agent.ask("time", **self._turn(), resident=True)
+            self._kernel_turns[name].append(Turn(launch, turn, _seconds(kernel)))
 
     def _warm_up(self) -> dict[str, Any]:
         return {
@@ -212,7 +286,7 @@ class TurnTaking:
         }
 
     def _affordable_rounds(self) -> int:
-        slowest_s = max(told[-1]["run_s"] for told in self._told.values())
+        slowest_s = max(self._told[name][-1]["run_s"] for name in self._left)
         turn_s = max(self._settings.turn_s, self._settings.turn_runs * slowest_s) + slowest_s
         affordable = int(self._settings.launch_s / turn_s)
         return min(self._settings.rounds, max(self._settings.least_rounds, affordable))
@@ -225,8 +299,21 @@ class TurnTaking:
         }
 
     def _keep_facts(self, facts: Mapping[str, Any]) -> None:
-        versions = {**self.facts.get("versions", {}), **facts["versions"]}
-        self.facts = {**facts, "versions": versions}
+        versions = {**self._facts.get("versions", {}), **facts["versions"]}
+        self._facts = {**facts, "versions": versions}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Give what was told of the machine, and how it did meanwhile; the names are those of `Environment`."""
+        temperatures = [
+            state["temperature_c"] for state in self._states if state["temperature_c"] is not None
+        ]
+        throttled = [state["throttled"] for state in self._states if state["throttled"] is not None]
+        return {
+            **self._facts,
+            "temperature_c": (temperatures[0], temperatures[-1]) if temperatures else None,
+            "throttled": any(throttled) if throttled else None,
+        }
 
     def _report(self, launch: int, turns: int, what: str) -> None:
         a_launch = (self._rounds or self._settings.rounds) * len(self._targets)
@@ -235,7 +322,7 @@ class TurnTaking:
 
     def _is_precise(self) -> bool:
         """Tell whether every speedup over the first file is known as closely as was asked for."""
-        medians = [self._timed(name).turn_medians() for name in self._targets]
+        medians = [self._timed(name).turn_medians() for name in self._left]
         return all(self._is_close(statistics.speedup(medians[0], other)) for other in medians[1:])
 
     def _is_close(self, speedup: Speedup) -> bool:
@@ -255,7 +342,13 @@ class TurnTaking:
             peak_rss_bytes=_known(told, "peak_rss_bytes"),
             model_bytes=_known(told, "model_bytes"),
             stable=all(launch["stable"] for launch in told),
+            kernel_turns=tuple(self._kernel_turns[name]),
+            energy_j=tuple(self._energy_j[name]),
         )
+
+
+def _seconds(answer: Mapping[str, Any]) -> tuple[float, ...]:
+    return tuple(sample / 1e9 for sample in answer["samples_ns"])
 
 
 def _known(told: Sequence[Mapping[str, Any]], field: str) -> tuple[int, ...]:

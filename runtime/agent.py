@@ -1,33 +1,42 @@
 """The agent: loads one model in a process of its own, feeds it, times it, and answers in JSON lines.
 
-    python agent.py BACKEND_FILE          a conversation: a request a line on stdin, an answer a line
-    python agent.py --once BACKEND_FILE   one job: stdin may end before the answer is ready
+    python agent.py BACKEND_FILE   a conversation: a request a line on stdin, an answer a line
+    python agent.py --cores N …    as if the machine had so many processors
+    python agent.py                without a backend: keeps files and holds the machine
 
-Self-contained: this file, `facts.py` beside it, the backend's file, numpy and one runtime, from Python 3.8 on; so the
-same three files measure here, over SSH or on an emulated board. A crash in native code, an endless loop or too little
-memory ends this process and no other.
+Self-contained: this file, `facts.py` and `sensors.py` beside it, the backend's file, numpy and one runtime, from Python
+3.8 on; so the same files measure here, over SSH or on an emulated board. A crash in native code, an endless loop or too
+little memory ends this process and no other.
 
 Requests are objects with a field `do`; answers have `ok`, and where that is false `kind` (`input`, `unavailable`,
-`run`) and `message`, one sentence. A request may carry `limit_s`: the agent ends itself where it takes longer.
+`run`) and `message`, one sentence. An answer is one line behind a record separator (RFC 7464), so that what a login
+shell prints is never taken for one. A request may carry `limit_s`: the agent ends itself where it takes longer.
 
-    prepare   imports the runtime; threads
+    prepare   imports the runtime; threads (null for all that a process may use)
               → facts (fields of slimedge.measurement.Environment), providers {name: why it cannot be used or null}
-    load      model, format, threads, cpus (to pin to), priority (whether to come before other programs where that is
-              allowed), options (of the backend), grids ({inputs, outputs: {name: [scale, zero point]}}), inputs (.npz
-              or null), batch, seed, slowdown (for tests of the measuring: stretches every run by that share)
-              → load_s, first_run_s, inputs, outputs, provider, model_bytes
+    state     → temperature_c, throttled: what changes while a machine works
+    hold      → {}; refuses where another agent holds this machine; lets go when it ends
+    put       name, data (base64), more (whether to append) → path; writes a file into the current folder
+    get       path, offset → data (base64), more
+    load      model, format, threads, pin (to as many of the fastest processors), priority (whether to come before other
+              programs where that is allowed), options (of the backend), grids ({inputs, outputs: {name: [scale, zero
+              point]}}), inputs (.npz or null), batch, seed, slowdown (for tests of the measuring: stretches every run
+              by that share)
+              → load_s, first_run_s, inputs, outputs, provider, model_bytes, resident (whether there are runs whose
+              inputs lie on the device already)
     warm      window_s, warm_limit_s, tolerance → runs, seconds, stable, run_s (median of the last window)
-    time      settle_s, seconds, runs → samples_ns, at least so many and for at least so long
+    time      settle_s, seconds, runs, resident → samples_ns, at least so many and for at least so long; energy_j, the
+              machine's for one run, or null
     predict   inputs (.npz), outputs (.npz to write), float by name → rows
     ops       → integer, total, heavy [[name, type, is integer]], providers {provider: nodes}
     memory    → peak_rss_bytes, model_bytes
-    measure   prepare, load, warm, time and memory in one request, for a one-shot job
     quit
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import gc
 import importlib.util
@@ -35,6 +44,7 @@ import json
 import os
 import select
 import signal
+import socket
 import statistics
 import sys
 import threading
@@ -51,6 +61,10 @@ import numpy as np  # noqa: E402
 
 KINDS = {ImportError: "unavailable", ValueError: "input"}
 WARM_WINDOWS = 3
+RECORD = "\x1e"  # comes before every answer
+PIECE = 1 << 20  # of a file that is sent in pieces
+# An abstract socket: no file that could be left behind, and gone with whoever bound it.
+HELD = "\0slimedge-measures"
 
 
 class Agent:
@@ -59,18 +73,24 @@ class Agent:
     Args:
         backend: what the backend's file offers (`slimedge.runtime.protocols.Backend`).
         facts: the module `facts`.
+        sensors: the module `sensors`.
         clock: gives nanoseconds.
     """
 
-    def __init__(self, backend: Any, facts: Any, clock: Callable[[], int] = time.perf_counter_ns) -> None:
+    def __init__(
+        self, backend: Any, facts: Any, sensors: Any, clock: Callable[[], int] = time.perf_counter_ns
+    ) -> None:
         self._backend = backend
         self._facts = facts
+        self._sensors = sensors
         self._clock = clock
         self._model: Any = None
         self._feeds: Dict[str, Any] = {}
         self._run: Callable[[], Any] = lambda: None
+        self._resident_run: Any = None
         self._earlier_peak = 0
         self._model_bytes: Optional[int] = None
+        self._held: Any = None
 
     def answer(self, request: Dict[str, Any]) -> Dict[str, Any]:
         """Do what a request asks; an error is an answer, too."""
@@ -78,6 +98,8 @@ class Agent:
             return {"ok": True, **getattr(self, "do_" + request["do"])(request)}
         except MemoryError:
             return {"ok": False, "kind": "run", "message": "it ran out of memory"}
+        except OSError as error:
+            return {"ok": False, "kind": "run", "message": _of_the_system(error)}
         except Exception as error:  # noqa: BLE001 - whatever a runtime throws becomes an answer
             kind = next((kind for base, kind in KINDS.items() if isinstance(error, base)), "run")
             lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -85,21 +107,67 @@ class Agent:
 
     def do_prepare(self, request: Dict[str, Any]) -> Dict[str, Any]:
         """Import the runtime and describe the machine."""
-        self._backend.prepare()
-        facts = self._facts.environment(request["threads"], tuple(self._backend.packages))
+        self._require()
+        facts = self._facts.environment(
+            request["threads"] or self._facts.cores(), tuple(self._backend.packages)
+        )
         return {"facts": facts, "providers": self._backend.providers()}
+
+    def _require(self) -> None:
+        reason = self._backend.missing()
+        if reason is not None:
+            raise ImportError(reason + ".")
+        self._backend.prepare()
+
+    def do_state(self, _request: Dict[str, Any]) -> Dict[str, Any]:
+        """Give what changes while a machine works."""
+        return {"temperature_c": self._sensors.temperature_c(), "throttled": self._sensors.throttled()}
+
+    def do_hold(self, _request: Dict[str, Any]) -> Dict[str, Any]:
+        """Keep other commands from measuring here, where the system has a way that leaves nothing behind."""
+        if sys.platform != "linux":
+            return {}
+        self._held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._held.bind(HELD)
+        except OSError as error:
+            raise ImportError(
+                "another slimedge command measures there, and each would slow the other; wait until it is done."
+            ) from error
+        return {}
+
+    def do_put(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        """Write a file, or a further piece of it, into the current folder."""
+        path = os.path.abspath(os.path.basename(request["name"]))
+        with open(path, "ab" if request["more"] else "wb") as file:
+            file.write(base64.b64decode(request["data"]))
+        return {"path": path}
+
+    def do_get(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        """Read a piece of a file."""
+        with open(request["path"], "rb") as file:
+            file.seek(request["offset"])
+            piece = file.read(PIECE)
+            return {"data": base64.b64encode(piece).decode(), "more": bool(file.read(1))}
 
     def do_load(self, request: Dict[str, Any]) -> Dict[str, Any]:
         """Load a model and run it once."""
         if request.get("priority"):
             _raise_priority()
-        if request.get("cpus") and hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, request["cpus"])  # before any pool of threads, which inherits it
-        self._backend.prepare()
+        most = self._facts.cores()
+        threads = most if request["threads"] is None else request["threads"]
+        if not 1 <= threads <= most:
+            raise ValueError(
+                "threads is {}, but a process may use 1 to {} there (processors that it is bound to, and its cgroup's "
+                "quota).".format(threads, most)
+            )
+        if request.get("pin"):
+            _bind(self._facts.measuring_cpus(threads))  # before any pool of threads, which inherits it
+        self._require()
         before = self._reset_peak()
         begin = self._clock()
         self._model = self._backend.load(
-            request["model"], request["format"], threads=request["threads"], **request.get("options", {})
+            request["model"], request["format"], threads=threads, **request.get("options", {})
         )
         loaded = self._clock()
         self._complete_grids(request.get("grids", {}))
@@ -108,6 +176,9 @@ class Agent:
         bound = self._clock()
         self._run()
         ran = self._clock()
+        self._resident_run = self._model.bind_resident(self._feeds)
+        if self._resident_run is not None:
+            self._resident_run()
         gc.collect()
         gc.disable()  # a collection in the middle of a run would be timed as the model's
         after = _status_bytes("VmHWM")
@@ -121,6 +192,7 @@ class Agent:
             "inputs": self._model.inputs,
             "outputs": self._model.outputs,
             "provider": self._model.provider,
+            "resident": self._resident_run is not None,
             "model_bytes": self._model_bytes,
         }
 
@@ -130,7 +202,7 @@ class Agent:
         runs = 0
         medians: List[float] = []
         while True:
-            samples = self._sample(request["window_s"], 1)
+            samples = self._sample(request["window_s"], 1, self._run)
             runs += len(samples)
             medians = [*medians, statistics.median(samples)][-WARM_WINDOWS:]
             close = max(medians) <= min(medians) * (1 + request["tolerance"])
@@ -141,8 +213,14 @@ class Agent:
 
     def do_time(self, request: Dict[str, Any]) -> Dict[str, Any]:
         """Time runs, after some that are not kept."""
-        self._sample(request["settle_s"], 1)  # not kept: another process has just used the caches
-        return {"samples_ns": self._sample(request["seconds"], request["runs"])}
+        run = self._resident_run if request.get("resident") else self._run
+        before = self._sensors.energy()
+        # Not kept: another process has just used the caches, and so has the reading of the counters.
+        settling = self._sample(request["settle_s"], 1, run)
+        samples = self._sample(request["seconds"], request["runs"], run)
+        spent_j = self._sensors.energy_between(before, self._sensors.energy())
+        runs = len(settling) + len(samples)
+        return {"samples_ns": samples, "energy_j": None if spent_j is None else spent_j / runs}
 
     def do_predict(self, request: Dict[str, Any]) -> Dict[str, Any]:
         """Run all examples of an archive and write the outputs as floats."""
@@ -166,16 +244,9 @@ class Agent:
         """Give the highest memory of this process so far, and what of it is the model's."""
         return {"peak_rss_bytes": self._peak(), "model_bytes": self._model_bytes}
 
-    def do_measure(self, request: Dict[str, Any]) -> Dict[str, Any]:
-        """Do all that a one-shot job needs."""
-        answer: Dict[str, Any] = {}
-        for part in ("prepare", "load", "warm", "time", "memory"):
-            answer.update(getattr(self, "do_" + part)(request))
-        return answer
-
-    def _sample(self, seconds: float, runs: int) -> List[int]:
+    def _sample(self, seconds: float, runs: int, run: Callable[[], Any]) -> List[int]:
         """Time runs one by one, at least so many and for at least so long, in nanoseconds."""
-        clock, run = self._clock, self._run
+        clock = self._clock
         samples: List[int] = []
         deadline = clock() + int(seconds * 1e9)
         while True:
@@ -323,6 +394,11 @@ def write_arrays(path: str, arrays: Dict[str, Any]) -> None:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 
+def _of_the_system(error: OSError) -> str:
+    told = error.strerror or str(error)
+    return "{}: {}".format(os.path.basename(str(error.filename)), told) if error.filename else told
+
+
 def _names(specs: List[Dict[str, Any]]) -> str:
     return ", ".join("'{}'".format(spec["name"]) for spec in specs)
 
@@ -333,6 +409,12 @@ def _status_bytes(field: str) -> Optional[int]:
             if line.startswith(field + ":"):
                 return int(line.split()[1]) * 1024
     return None
+
+
+def _bind(cpus: List[int]) -> None:
+    """Run on these processors only, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus)
 
 
 def _raise_priority() -> None:
@@ -372,28 +454,32 @@ def _end_with_parent() -> None:
 def main() -> None:
     """Answer until there is nobody to ask."""
     parser = argparse.ArgumentParser(prog="agent.py")
-    parser.add_argument("--once", action="store_true")
-    parser.add_argument("backend")
+    parser.add_argument("--cores", type=int)
+    parser.add_argument("backend", nargs="?")
     arguments = parser.parse_args()
     # Runtimes print to stdout, from C too; the answers go where only we write.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    if not arguments.once and hasattr(select, "poll"):
+    if hasattr(select, "poll"):
         _end_with_parent()
-    backend = _from_file(arguments.backend, "slimedge_agent_backend").BACKEND
-    agent = Agent(backend, _from_file(os.path.join(HERE, "facts.py"), "slimedge_agent_facts"))
+    backend = arguments.backend and _from_file(arguments.backend, "slimedge_agent_backend").BACKEND
+    facts, sensors = (
+        _from_file(os.path.join(HERE, name + ".py"), "slimedge_agent_" + name)
+        for name in ("facts", "sensors")
+    )
+    if arguments.cores is not None:
+        _bind(facts.measuring_cpus(arguments.cores))
+    agent = Agent(backend, facts, sensors)
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "quit":
             return
         if hasattr(signal, "setitimer"):  # its default action ends the process, native code or not
             signal.setitimer(signal.ITIMER_REAL, request.get("limit_s", 0))
-        answers.write(json.dumps(agent.answer(request)) + "\n")
+        answers.write(RECORD + json.dumps(agent.answer(request)) + "\n")
         answers.flush()
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
-        if arguments.once:
-            return
 
 
 if __name__ == "__main__":

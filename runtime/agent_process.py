@@ -15,9 +15,11 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from slimedge.errors import InputError, RunError, SlimedgeError, UnavailableError
+from slimedge.runtime.agent import RECORD
 
 _ERRORS: dict[str, type[SlimedgeError]] = {"input": InputError, "unavailable": UnavailableError}
 _DOING = {"prepare": "starting", "load": "loading"}
+_KEPT_BYTES = 1 << 16
 _GRACE_S = 5.0  # the agent ends itself at the limit; this is for one that cannot
 
 
@@ -37,6 +39,7 @@ class AgentProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._stderr: IO[bytes] | None = None
         self._received = b""
+        self._printed = b""
         self._asked = ""
         self._late = False
         self._file: str | None = None
@@ -88,8 +91,13 @@ class AgentProcess:
         """Wait for the answer to what was sent."""
         line = self._line(time.monotonic() + self._limit_s + _GRACE_S)
         if line is None:
-            raise RunError(self._ending())
-        answer: dict[str, Any] = json.loads(line)
+            raise self._ended()
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError:
+            raise RunError(
+                f"{self._name} gave a damaged answer while {self._doing}: {line[:100]!r}."
+            ) from None
         if answer.pop("ok"):
             return answer
         error = _ERRORS.get(answer["kind"])
@@ -102,13 +110,13 @@ class AgentProcess:
         return f"{_DOING.get(self._asked, 'running')} {self._file or ''}".rstrip()
 
     def _line(self, deadline: float) -> bytes | None:
-        """Read a line; None where the process ends or the time is up before there is one."""
+        """Read an answer; None where the process ends or the time is up before there is one."""
         assert self._process is not None, "inside the with block"  # noqa: S101
         assert self._process.stdout is not None, "a pipe"  # noqa: S101
         descriptor = self._process.stdout.fileno()
         with selectors.DefaultSelector() as selector:
             selector.register(descriptor, selectors.EVENT_READ)
-            while b"\n" not in self._received:
+            while (found := self._record()) is None:
                 if not selector.select(max(0.0, deadline - time.monotonic())):
                     self._late = True
                     return None
@@ -116,15 +124,33 @@ class AgentProcess:
                 if not piece:
                     return None
                 self._received += piece
-        line, _, self._received = self._received.partition(b"\n")
-        return line
+                if RECORD.encode() not in self._received:  # whatever is printed without end fills no memory
+                    self._received = self._received[-_KEPT_BYTES:]
+        return found
 
-    def _ending(self) -> str:
-        """Say in one sentence how the process ended."""
+    def _record(self) -> bytes | None:
+        """Take the next whole answer from what was received; what else was printed is kept for messages."""
+        while b"\n" in self._received:
+            line, _, self._received = self._received.partition(b"\n")
+            printed, separator, record = line.partition(RECORD.encode())
+            self._printed = printed.strip() or self._printed
+            if separator:
+                return record
+        return None
+
+    def _status(self) -> int | None:
+        """Give how the process ended, negative where it was a signal; None where it did not."""
         assert self._process is not None, "inside the with block"  # noqa: S101
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(0.0 if self._late else _GRACE_S)
-        status = self._process.poll()
+        return self._process.poll()
+
+    def _ended(self) -> SlimedgeError:
+        """Give what it means that the process ended, or did not answer in time."""
+        return RunError(self._ending(self._status()))
+
+    def _ending(self, status: int | None) -> str:
+        """Say in one sentence how the process ended."""
         if status is None or status == -signal.SIGALRM:
             return (
                 f"{self._name} was not done {self._doing} after {self._limit_s:g} s and was ended; "
@@ -142,10 +168,18 @@ class AgentProcess:
             )
         return f"{self._name} ended with status {status} while {self._doing}: {self._last_words()}."
 
-    def _last_words(self) -> str:
+    def _said(self) -> str:
+        """Give what it wrote to stderr, and last to stdout without being asked."""
         assert self._stderr is not None, "inside the with block"  # noqa: S101
         self._stderr.seek(0)
-        lines = self._stderr.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+        return "\n".join(
+            part.decode(errors="replace").strip()
+            for part in (self._printed, self._stderr.read())
+            if part.strip()
+        )
+
+    def _last_words(self) -> str:
+        lines = self._said().splitlines() or ["it said nothing"]
         return lines[-1].strip().rstrip(".")[:300]
 
     def _end(self, *, at_once: bool) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimedge.artifact import Artifact
-from slimedge.runtime.devices.local import Local, load_request
+from slimedge.runtime.devices.local import Local
+from slimedge.runtime.jobs import load_request
 from slimedge.runtime.protocols import Agent, Job
 from slimedge.runtime.targets import Target, target_for
 
@@ -61,7 +62,7 @@ def count_ops(
     """
     job = Job(artifact, target or target_for(artifact), options=options or {})
     with Local().start(job.target.backend, limit_s=job.limit_s) as agent:
-        agent.ask("load", **load_request(job, cpus=[]))
+        agent.ask("load", **load_request(job))
         return ask_ops(agent)
 
 

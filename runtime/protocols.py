@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimedge.artifact import Artifact, TensorSpec
-from slimedge.measurement import Environment, Measurement
-from slimedge.runtime.targets import Target
+from slimedge.runtime.target import Target
 
 
 class Session(Protocol):
@@ -46,6 +45,9 @@ class LoadedModel(Protocol):
 
     def bind(self, feeds: dict[str, Any], /) -> Callable[[], object]:
         """Give a call that writes the inputs, runs once and reads every output: what latency means."""
+
+    def bind_resident(self, feeds: dict[str, Any], /) -> Callable[[], object] | None:
+        """Give a call that runs once on inputs that lie on the device already; None where nothing is copied."""
 
     def ops(self, feeds: dict[str, Any], /) -> dict[str, Any]:
         """Give `integer`, `total`, `heavy` and `providers`; see `slimedge.runtime.ops.OpCounts`."""
@@ -109,7 +111,7 @@ class Job:
     Attributes:
         artifact: the file.
         target: where.
-        threads: of the runtime, and processors that the process is pinned to.
+        threads: of the runtime, and processors that the process is pinned to; None for all that it may use.
         options: of the backend, beside the target's provider (`allow_fallback`, `trust`).
         inputs: `.npz` with arrays by input name; None gives seeded random numbers.
         batch: examples in one run, where the file leaves that open.
@@ -121,7 +123,7 @@ class Job:
 
     artifact: Artifact
     target: Target
-    threads: int = 1
+    threads: int | None = 1
     options: Mapping[str, Any] = field(default_factory=dict)
     inputs: Path | None = None
     batch: int = 1
@@ -132,13 +134,25 @@ class Job:
 
 
 class Device(Protocol):
-    """A place where a model is run and timed."""
+    """A place where agents run.
 
-    def measure(self, job: Job, /) -> Measurement:
-        """Time one file alone, in a process of its own."""
+    Attributes:
+        machine: two devices with the same one share its processors, and are measured one after the other.
+        label: what its figures are: `measured`, or `emulated`.
+    """
+
+    @property
+    def machine(self) -> str: ...  # noqa: D102 - see above
+
+    @property
+    def label(self) -> str: ...  # noqa: D102
+
+    def reserved(self) -> AbstractContextManager[Device]:
+        """Give the device ready to start agents, held against other commands for as long as the block runs.
+
+        Raises:
+            UnavailableError: it is not there, or held by another.
+        """
 
     def start(self, backend: str, /, *, limit_s: float) -> AbstractContextManager[Agent]:
         """Start an agent to talk with, so that several can take turns."""
-
-    def environment(self, threads: int, packages: tuple[str, ...], /) -> Environment:
-        """Describe the place."""

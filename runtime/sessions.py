@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from slimedge.artifact import Artifact, TensorSpec
 from slimedge.errors import InputError
 from slimedge.runtime.agent import read_arrays, write_arrays
-from slimedge.runtime.devices.local import Local, load_request
+from slimedge.runtime.devices.local import Local
+from slimedge.runtime.jobs import load_request
 from slimedge.runtime.protocols import Agent, Job, Session
 from slimedge.runtime.targets import Target
 
@@ -69,7 +70,7 @@ def open_session(
     settings = dict(options)
     target = Target(backend, settings.pop("provider", "cpu"))
     job = Job(artifact, target, threads=threads, options=settings, limit_s=limit_s)
-    request = load_request(job, cpus=[])
+    request = load_request(job)
     with (
         tempfile.TemporaryDirectory(prefix="slimedge-") as folder,
         Local().start(backend, limit_s=limit_s) as agent,

@@ -1,31 +1,31 @@
-"""Targets by name: `litert`, `ort`, `ort:cuda`, `reference`; what can run here, and why the rest cannot."""
+"""Targets by name: `litert`, `ort:cuda`, `ssh://pi@board/litert`; what can run here, and why the rest cannot."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from slimedge.errors import InputError, SlimedgeError
 from slimedge.runtime.backends import BACKENDS
 from slimedge.runtime.devices import DEVICES
+from slimedge.runtime.devices.naming import LOCAL, device, settings, with_settings
+from slimedge.runtime.target import Target
 
 if TYPE_CHECKING:
     from slimedge.artifact import Artifact
 
+__all__ = [
+    "Availability",
+    "Target",
+    "available_targets",
+    "formats_of",
+    "parse_target",
+    "target_for",
+    "usual_target",
+]
+
 # What runs a format when nobody says; the first that opens it.
 _DEFAULT_BACKENDS = ("litert", "ort", "reference")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A backend with an execution provider or delegate, on a device."""
-
-    backend: str
-    provider: str = "cpu"
-    device: str = "local"
-
-    def __str__(self) -> str:
-        return self.backend if self.provider == "cpu" else f"{self.backend}:{self.provider}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +47,81 @@ def parse_target(name: str) -> Target:
     """Read a target's name.
 
     Args:
-        name: a backend, or a backend and a provider: `ort`, `ort:cpu`, `ort:cuda`.
+        name: a backend, or a backend and a provider (`ort`, `ort:cpu`, `ort:cuda`); behind a device and a slash where
+            they run elsewhere (`ssh://pi@board/litert`), which runs every format on its usual backend where none is
+            named; last `?KEY=VALUE&…`, settings of the device and, where it has none of that name, options of the
+            provider.
 
     Returns:
         The target; whether it can be used is seen when it is.
 
     Raises:
-        InputError: there is no such backend, or the provider is empty.
+        InputError: there is no such backend, device or setting, or the provider is empty.
 
     Example:
         >>> parse_target("ort:cuda")
-        Target(backend='ort', provider='cuda', device='local')
+        Target(backend='ort', provider='cuda', device='local', options=())
+        >>> str(parse_target("ssh://pi@board:2222/litert"))
+        'ssh://pi@board:2222/litert'
     """
-    backend, colon, provider = name.strip().lower().partition(":")
-    if backend not in BACKENDS:
+    body, _, query = name.strip().partition("?")
+    told = settings(query, name)
+    place, runs = _split(body)
+    backend, colon, provider = runs.lower().partition(":")
+    kind = (place or LOCAL).partition("://")[0]
+    if runs and backend not in BACKENDS:
         BACKENDS[backend]  # says which there are
     if colon and not provider:
         raise InputError(
             f"the target '{name}' names no provider after the colon; write '{backend}' or '{backend}:cpu'."
         )
-    return Target(backend, provider or "cpu")
+    known = DEVICES[kind].settings
+    where = with_settings(place or LOCAL, {key: value for key, value in told.items() if key in known})
+    options = tuple((key, value) for key, value in told.items() if key not in known)
+    device(where)  # says what is wrong with it
+    if options and (not backend or backend == "reference" or provider in ("", "cpu")):
+        listed = ", ".join(f"{key}={example}" for key, example in known.items()) or "none"
+        raise InputError(
+            f"'{options[0][0]}' in the target '{name}' is no setting of the device {kind}, which has {listed}; and "
+            "without a provider, as in ort:cuda, there is none whose option it could be."
+        )
+    return Target(backend, provider or "cpu", where, options)
+
+
+def _split(body: str) -> tuple[str, str]:
+    """Give the device, empty for this machine, and what runs on it, empty for the usual."""
+    kind, schemed, rest = body.partition("://")
+    if schemed:
+        authority, _, runs = rest.partition("/")
+        DEVICES.check(kind.lower())
+        return f"{kind.lower()}://{authority}", runs
+    first, slash, runs = body.partition("/")
+    if first.lower() in DEVICES:
+        return first.lower(), runs
+    if slash:
+        DEVICES.check(first.lower())
+    return "", body
+
+
+def with_backend(target: Target, format_: str) -> Target:
+    """Give the target with the backend that runs a format, where none was named.
+
+    Example:
+        >>> str(with_backend(parse_target("ssh://pi@board"), "tflite"))
+        'ssh://pi@board/litert'
+    """
+    return target if target.backend else replace(target, backend=usual_target(format_).backend)
+
+
+def opens(target: Target, format_: str) -> bool:
+    """Tell whether a target runs a format; elsewhere, one without a backend does not run Keras files, which need us."""
+    if not target.backend:
+        return target.device.startswith(LOCAL) or format_ != "keras"
+    return format_ in formats_of(target)
 
 
 def formats_of(target: Target) -> tuple[str, ...]:
-    """Give the formats that a target runs."""
+    """Give the formats that a target's backend runs."""
     formats: tuple[str, ...] = BACKENDS[target.backend].formats
     return formats
 
@@ -94,14 +145,14 @@ def target_for(artifact: Artifact, name: str | None = None) -> Target:
     if name is None or name.strip().lower() == "cpu":
         return usual_target(artifact.format)
     target = parse_target(name)
-    formats = BACKENDS[target.backend].formats
-    if artifact.format not in formats:
-        fitting = [b for b in BACKENDS if artifact.format in BACKENDS[b].formats]
-        raise InputError(
-            f"the target '{target}' runs .{', .'.join(formats)} and was given {artifact.path.name}; "
-            f"for .{artifact.format} use {' or '.join(fitting)}."
-        )
-    return target
+    if opens(target, artifact.format):
+        return with_backend(target, artifact.format)
+    fitting = [b for b in BACKENDS if artifact.format in BACKENDS[b].formats]
+    formats = formats_of(target) if target.backend else ("onnx", "tflite")
+    raise InputError(
+        f"the target '{target}' runs .{', .'.join(formats)} and was given {artifact.path.name}; "
+        f"for .{artifact.format} use {' or '.join(fitting)}."
+    )
 
 
 def available_targets() -> tuple[Availability, ...]:
@@ -114,7 +165,7 @@ def available_targets() -> tuple[Availability, ...]:
             found.append(Availability(Target(name), None, reason))
             continue
         try:
-            with DEVICES["local"]().start(name, limit_s=60.0) as agent:
+            with device(LOCAL).start(name, limit_s=60.0) as agent:
                 answer = agent.ask("prepare", threads=1)
         except SlimedgeError as error:
             found.append(Availability(Target(name), None, str(error)))

@@ -52,6 +52,9 @@ class Model:
     def bind(self, feeds):
         return lambda: self.run(feeds)
 
+    def bind_resident(self, _feeds):
+        return None
+
     def ops(self, _feeds):
         return {"integer": 0, "total": 1, "heavy": [], "providers": {"cpu": 1}}
 

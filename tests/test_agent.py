@@ -17,6 +17,7 @@ from slimedge.errors import InputError, RunError, UnavailableError
 from slimedge.runtime import agent as agent_file
 from slimedge.runtime.agent import Agent, dequantize, quantize, read_arrays, write_arrays
 from slimedge.runtime.agent_process import AgentProcess
+from slimedge.runtime.facts import measuring_cpus
 
 FAKE = str(Path(fake_backend.__file__).resolve())
 COMMAND = [sys.executable, str(Path(agent_file.__file__).resolve()), FAKE]
@@ -24,8 +25,19 @@ LOAD = {"format": "onnx", "threads": 1, "batch": 1, "seed": 0}
 
 
 class Facts:
+    def cores(self):
+        return 8
+
     def environment(self, threads, _packages):
         return {"threads": threads}
+
+
+class Sensors:
+    def energy(self):
+        return {}
+
+    def energy_between(self, _before, _after):
+        return None
 
 
 class Clock:
@@ -45,7 +57,7 @@ class Clock:
 def timing(*durations):
     """An agent whose model takes exactly so long."""
     clock = Clock(*durations)
-    agent = Agent(fake_backend.BACKEND, Facts(), clock)
+    agent = Agent(fake_backend.BACKEND, Facts(), Sensors(), clock)
     agent._run = clock.run
     return agent, clock
 
@@ -81,7 +93,7 @@ def has_ended(pid, within_s=5.0):
 def test_timing_goes_on_until_the_time_is_up():
     agent, _ = timing(1_000_000)
     answer = agent.answer({"do": "time", "settle_s": 0, "seconds": 0.01, "runs": 1})
-    assert answer == {"ok": True, "samples_ns": [1_000_000] * 10}
+    assert answer == {"ok": True, "samples_ns": [1_000_000] * 10, "energy_j": None}
 
 
 def test_timing_goes_on_until_there_are_enough_runs():
@@ -114,7 +126,7 @@ def test_a_slowed_run_takes_longer_by_its_share():
 
     agent._clock = waiting
     agent._run = agent._stretched(agent._run, 0.10)
-    (sample,) = agent._sample(0, 1)
+    (sample,) = agent._sample(0, 1, agent._run)
     assert sample == pytest.approx(1_100_000, rel=1e-4)
 
 
@@ -194,7 +206,7 @@ def test_inputs_that_do_not_fit_are_told_by_name_and_shape(conversation, tmp_pat
 
 
 def test_given_inputs_are_what_is_timed(tmp_path):
-    agent = Agent(fake_backend.BACKEND, Facts())
+    agent = Agent(fake_backend.BACKEND, Facts(), Sensors())
     np.savez(tmp_path / "in.npz", x=np.float32([[1, 2], [3, 4], [5, 6]]))
     agent.do_load({"model": "good.onnx", "inputs": str(tmp_path / "in.npz"), **LOAD, "batch": 2})
     assert agent._run()["y"].tolist() == [[2, 4], [6, 8]]
@@ -203,7 +215,7 @@ def test_given_inputs_are_what_is_timed(tmp_path):
 def test_without_inputs_seeded_random_numbers_are_timed():
     fed = []
     for _ in range(2):
-        agent = Agent(fake_backend.BACKEND, Facts())
+        agent = Agent(fake_backend.BACKEND, Facts(), Sensors())
         agent.do_load({"model": "good.onnx", **LOAD, "batch": 4})
         fed.append(agent._run()["y"])
     assert fed[0].shape == (4, 2)
@@ -287,6 +299,7 @@ def test_leaving_the_block_ends_a_busy_agent():
 PARENT = """
 import sys
 from slimedge.runtime.agent_process import AgentProcess
+from slimedge.runtime.facts import measuring_cpus
 with AgentProcess(sys.argv[1:], name="fake", limit_s=60) as agent:
     agent.ask("load", model="good.onnx", format="onnx", threads=1, batch=1, seed=0)
     print(agent.pid, flush=True)
@@ -305,28 +318,6 @@ def test_no_agent_outlives_its_parent(how):
     parent.wait(10)
     parent.stdout.close()
     assert has_ended(pid)
-
-
-def test_one_job_can_be_done_without_a_conversation():
-    request = {
-        "do": "measure",
-        "model": "good.onnx",
-        **LOAD,
-        "window_s": 0.001,
-        "warm_limit_s": 0.01,
-        "tolerance": 0.5,
-        "settle_s": 0,
-        "seconds": 0.001,
-        "runs": 5,
-    }
-    command = [*COMMAND[:2], "--once", FAKE]
-    done = subprocess.run(
-        command, input=json.dumps(request) + "\n", capture_output=True, text=True, check=True
-    )
-    answer = json.loads(done.stdout)
-    assert len(answer["samples_ns"]) >= 5
-    assert answer["facts"]["cpu"]
-    assert min(answer["load_s"], answer["first_run_s"]) >= 0
 
 
 def test_a_folder_of_the_same_names_does_not_get_in_the_way(tmp_path):
@@ -356,6 +347,11 @@ def test_memory_is_that_of_the_agent_and_not_of_who_started_it(conversation):
 
 def test_a_measured_process_is_pinned_to_its_processors(conversation):
     agent = conversation()
-    cpu = max(os.sched_getaffinity(0))
-    agent.ask("load", model="good.onnx", cpus=[cpu], **LOAD)
-    assert psutil.Process(agent.pid).cpu_affinity() == [cpu]
+    agent.ask("load", model="good.onnx", pin=True, **LOAD)
+    assert psutil.Process(agent.pid).cpu_affinity() == measuring_cpus(1)
+
+
+@pytest.mark.parametrize("threads", [0, 10_000])
+def test_threads_are_as_many_as_there_are_processors_at_most(conversation, threads):
+    with pytest.raises(InputError, match=f"threads is {threads}, but a process may use 1 to"):
+        conversation().ask("load", model="good.onnx", **{**LOAD, "threads": threads})

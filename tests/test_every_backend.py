@@ -12,11 +12,11 @@ import pytest
 import tiny_files
 
 from slimedge.errors import InputError, RunError, SlimedgeError, UnavailableError
-from slimedge.measurement import Unit
 from slimedge.runtime.backends import BACKENDS, backend_file
 from slimedge.runtime.backends.ort import count_nodes
 from slimedge.runtime.devices.local import Local
 from slimedge.runtime.facts import cores
+from slimedge.runtime.jobs import load_request
 from slimedge.runtime.ops import HeavyOp, count_ops, heavy_ops
 from slimedge.runtime.protocols import Job
 from slimedge.runtime.targets import Target
@@ -173,13 +173,16 @@ def test_more_threads_than_there_are_processors_are_refused(opened):
         pass
 
 
-def test_a_device_measures_a_job(opened):
+def test_an_agent_times_runs_and_tells_what_it_runs_on(opened):
     name, artifact, _ = opened
-    measured = Local().measure(Job(artifact, Target(name), seconds=0.0, runs=20, warm_s=0.0))
-    assert (measured.metric, measured.unit, len(measured.values)) == ("latency", Unit.SECOND, 20)
-    assert all(value > 0 for value in measured.values)
-    assert measured.environment.threads == 1
-    assert BACKENDS[name].packages[0] in measured.environment.versions
+    with Local().start(name, limit_s=60.0) as agent:
+        told = agent.ask("prepare", threads=1)
+        agent.ask("load", **load_request(Job(artifact, Target(name)), timed=True))
+        samples = agent.ask("time", settle_s=0.0, seconds=0.0, runs=20)["samples_ns"]
+    assert len(samples) == 20
+    assert min(samples) > 0
+    assert told["facts"]["threads"] == 1
+    assert BACKENDS[name].packages[0] in told["facts"]["versions"]
 
 
 def test_another_format_is_refused(opened, folder):

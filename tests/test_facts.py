@@ -12,7 +12,7 @@ import pytest
 from slimedge.measurement import Environment
 from slimedge.runtime import agent, facts
 from slimedge.runtime.backends import BACKENDS, backend_file
-from slimedge.runtime.devices.local import Local
+from slimedge.runtime.jobs import environment_here
 
 V2_MOUNT = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
 V1_MOUNTS = (
@@ -155,7 +155,7 @@ def test_without_a_topology_high_numbers_come_first(machine):
 
 
 def test_this_machine_can_be_described():
-    environment = Local().environment(1, ("numpy",))
+    environment = environment_here(1, ("numpy",))
     assert isinstance(environment, Environment)
     assert 1 <= environment.cores <= len(os.sched_getaffinity(0))
     assert environment.system.startswith("Linux-")

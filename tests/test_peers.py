@@ -21,7 +21,7 @@ from slimedge.benchmarks.peers.registry import FORMATS, PEERS, RECIPES
 from slimedge.benchmarks.peers.rows import FLOAT, OURS, OWN, SEVEN, TRAINED, Row, from_json, merged
 from slimedge.comparison import Accuracy, AccuracyDelta, Speedup
 from slimedge.errors import InputError
-from slimedge.runtime.devices.local import Local
+from slimedge.runtime.jobs import environment_here
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks/results/peers.json"
@@ -370,7 +370,7 @@ def test_the_page_shows_where_a_peer_is_ahead_and_why_one_failed():
 
 
 def test_rows_of_another_cpu_are_not_mixed_in(tmp_path, monkeypatch):
-    here = Local().environment(1, ())
+    here = environment_here(1, ())
     told = {"environment": json.loads(json.dumps(asdict(here))), "rows": [asdict(a_row("peer"))]}
     monkeypatch.setattr(command, "RESULTS", tmp_path)
     assert command.kept_rows() == []

@@ -28,7 +28,7 @@ from slimedge.benchmarks.peers.page import as_json, page
 from slimedge.benchmarks.peers.registry import FORMATS, PEERS
 from slimedge.benchmarks.peers.rows import Row, from_json, merged
 from slimedge.errors import InputError
-from slimedge.runtime.devices.local import Local
+from slimedge.runtime.jobs import environment_here
 
 PAGE = Path("docs/peers.md")
 STEPS = ("make", "score", "time")
@@ -45,7 +45,7 @@ def kept_rows() -> list[Row]:
     if not path.exists():
         return []
     told = json.loads(path.read_text())
-    there, here = told["environment"], Local().environment(1, ())
+    there, here = told["environment"], environment_here(1, ())
     if (there["cpu"], tuple(there["isa"])) != (here.cpu, here.isa):
         raise InputError(
             f"{path} was measured on another CPU, {there['cpu']} ({', '.join(there['isa'])}); measure all of it "

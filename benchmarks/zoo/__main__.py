@@ -19,7 +19,7 @@ from slimedge.benchmarks.bundled import PACKAGES, RESULTS, write_result
 from slimedge.benchmarks.zoo.measuring import Outcome, measure
 from slimedge.benchmarks.zoo.rows import ROWS, Row, row
 from slimedge.benchmarks.zoo.table import as_json, failures, from_json, page
-from slimedge.runtime.devices.local import Local
+from slimedge.runtime.jobs import environment_here
 
 PAGE = Path("docs/zoo.md")
 MOST_FAILED_CELLS = 3
@@ -85,7 +85,7 @@ def main() -> int:
     if not given.update and (given.names or given.small):
         sys.stdout.write(page(outcomes, "", minutes))
     else:
-        facts = Local().environment(1, PACKAGES)
+        facts = environment_here(1, PACKAGES)
         versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
         PAGE.write_text(page(outcomes, f"{facts.cpu}, {facts.cores} cores; {versions}.", minutes))
         path = write_result("zoo", {"minutes": minutes, "rows": as_json(outcomes), "missed": bars})

@@ -130,6 +130,10 @@ class LiteRTModel:
 
         return run
 
+    def bind_resident(self, _feeds: Dict[str, Any]) -> Optional[Callable[[], Any]]:
+        """There is no device that inputs would be copied to."""
+        return None
+
     def ops(self, _feeds: Dict[str, Any]) -> Dict[str, Any]:
         """Count the ops in the file; see `count_ops`."""
         return {**count_ops(self._content), "providers": {self.provider: count_ops(self._content)["total"]}}

@@ -148,6 +148,10 @@ class OrtModel:
         run, names = self._session.run, self._names
         return lambda: run(names, feeds)
 
+    def bind_resident(self, _feeds: Dict[str, Any]) -> Optional[Callable[[], Any]]:
+        """There is no device that inputs would be copied to."""
+        return None
+
     def ops(self, feeds: Dict[str, Any]) -> Dict[str, Any]:
         """Count the ops of one profiled run, that is after ONNX Runtime's own optimization, and where each ran.
 

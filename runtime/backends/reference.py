@@ -106,6 +106,10 @@ class ReferenceModel:
         call, constant = self._call, self._constant
         return lambda: [value.numpy() for value in call(*[constant(array) for array in arrays])]
 
+    def bind_resident(self, _feeds: dict[str, Any]) -> Callable[[], Any] | None:
+        """There is no device that inputs would be copied to."""
+        return None
+
     def ops(self, _feeds: dict[str, Any]) -> dict[str, Any]:
         """Keras computes in floats, fake-quantized or not; its ops are not counted."""
         return {"integer": None, "total": None, "heavy": [], "providers": {self.provider: None}}

@@ -4,4 +4,10 @@ from __future__ import annotations
 
 from slimedge.registry import Registry
 
-DEVICES = Registry("device", {"local": "slimedge.runtime.devices.local:Local"})
+DEVICES = Registry(
+    "device",
+    {
+        "local": "slimedge.runtime.devices.local:Local",
+        "ssh": "slimedge.runtime.devices.ssh:Ssh",
+    },
+)

@@ -1,87 +1,87 @@
-"""This machine: agents are child processes, pinned to as many processors as they have threads."""
+"""This machine, or less of it: agents are child processes, pinned to as many processors as they have threads."""
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, Self
 
-from slimedge.artifact import TensorSpec
 from slimedge.errors import InputError
-from slimedge.measurement import Environment, Measurement, Unit
-from slimedge.runtime import facts
+from slimedge.runtime import agent, facts
 from slimedge.runtime.agent_process import AgentProcess
-from slimedge.runtime.backends import BACKENDS, backend_file
-from slimedge.runtime.protocols import Job
+from slimedge.runtime.backends import backend_file
+from slimedge.runtime.confinement import confined
+from slimedge.runtime.protocols import Agent
 
-_AGENT = Path(__file__).resolve().parent.parent / "agent.py"
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_SIZE = re.compile(r"(\d+)([KMG]?)(?:I?B)?", re.IGNORECASE)
+LEAST_BYTES = 32 << 20  # Python with numpy alone takes some 30 MB
 
 
+@dataclass(frozen=True, slots=True)
 class Local:
-    """The device `local`."""
+    """The device `local`.
 
-    def measure(self, job: Job, /) -> Measurement:
-        """Time one file alone, in a process of its own."""
-        with self.start(job.target.backend, limit_s=job.limit_s) as agent:
-            answer = agent.ask(
-                "measure",
-                **load_request(job, cpus=facts.measuring_cpus(job.threads)),
-                priority=True,
-                window_s=0.01,
-                tolerance=0.05,
-                warm_limit_s=job.warm_s,
-                settle_s=0.0,
-                seconds=job.seconds,
-                runs=job.runs,
-            )
-        samples = tuple(nanoseconds / 1e9 for nanoseconds in answer["samples_ns"])
-        return Measurement("latency", Unit.SECOND, samples, environment_from(answer["facts"]))
+    Less memory and fewer processors show what a smaller device has room for, not how fast it is: a slower core cannot
+    be had by taking time from a fast one.
 
-    def start(self, backend: str, /, *, limit_s: float) -> AgentProcess:
-        """Start an agent to talk with."""
-        command = [sys.executable, str(_AGENT), str(backend_file(backend))]
-        return AgentProcess(command, name=backend, limit_s=limit_s)
-
-    def environment(self, threads: int, packages: tuple[str, ...], /) -> Environment:
-        """Describe this machine."""
-        return environment_from(facts.environment(threads, packages))
-
-
-def environment_from(told: Mapping[str, Any]) -> Environment:
-    """Give what an agent told of its machine as a value."""
-    return Environment(**{**told, "isa": tuple(told["isa"])})
-
-
-def load_request(job: Job, *, cpus: list[int]) -> dict[str, Any]:
-    """Give the fields of the agent's `load` request.
-
-    Raises:
-        InputError: more threads than this process may use, or a format that the target does not run.
+    Attributes:
+        cores: processors that a process may use; None for all of this machine's.
+        memory_bytes: that a process may use; None for all.
     """
+
+    cores: int | None = None
+    memory_bytes: int | None = None
+
+    machine: ClassVar[str] = "local"
+    label: ClassVar[str] = "measured"
+    settings: ClassVar[Mapping[str, str]] = {"cores": "1", "memory": "256M"}
+
+    @classmethod
+    def named(cls, place: str, told: Mapping[str, str]) -> Local:
+        """Give the device of this name; see `slimedge.runtime.devices.naming`."""
+        if place:
+            raise InputError(f"'local://{place}' is not allowed; this machine is plainly 'local'.")
+        return cls(_cores(told.get("cores")), _bytes(told.get("memory")))
+
+    @contextmanager
+    def reserved(self) -> Iterator[Self]:
+        """Nothing has to be done for this machine."""
+        yield self
+
+    @contextmanager
+    def start(self, backend: str, /, *, limit_s: float) -> Iterator[Agent]:
+        """Start an agent to talk with."""
+        limits = [] if self.cores is None else ["--cores", str(self.cores)]
+        command = [sys.executable, str(Path(agent.__file__).resolve()), *limits, str(backend_file(backend))]
+        with (
+            confined(self.memory_bytes) as wrapper,
+            AgentProcess([*wrapper, *command], name=backend, limit_s=limit_s) as process,
+        ):
+            yield process
+
+
+def _cores(given: str | None) -> int | None:
+    if given is None:
+        return None
     most = facts.cores()
-    if not 1 <= job.threads <= most:
-        raise InputError(
-            f"threads is {job.threads}, but this process may use 1 to {most} (processors that it is bound to, and "
-            "its cgroup's quota)."
-        )
-    backend = BACKENDS[job.target.backend]
-    if job.artifact.format not in backend.formats:
-        raise InputError(
-            f"{backend.name} runs .{', .'.join(backend.formats)} and was given {job.artifact.path.name}."
-        )
-    return {
-        "model": str(job.artifact.path.absolute()),
-        "format": str(job.artifact.format),
-        "threads": job.threads,
-        "cpus": cpus,
-        "options": {"provider": job.target.provider, **job.options},
-        "grids": {"inputs": _grids(job.artifact.inputs), "outputs": _grids(job.artifact.outputs)},
-        "inputs": None if job.inputs is None else str(job.inputs.absolute()),
-        "batch": job.batch,
-        "seed": 0,
-    }
+    if not given.isdecimal() or not 1 <= int(given) <= most:
+        raise InputError(f"cores={given} is not allowed; this machine has 1 to {most}.")
+    return int(given)
 
 
-def _grids(specs: Sequence[TensorSpec]) -> dict[str, tuple[float, int]]:
-    return {spec.name: (spec.scale, spec.zero_point or 0) for spec in specs if spec.scale is not None}
+def _bytes(given: str | None) -> int | None:
+    if given is None:
+        return None
+    match = _SIZE.fullmatch(given)
+    size = int(match[1]) * _UNITS[match[2].upper()] if match else 0
+    if size < LEAST_BYTES:
+        raise InputError(
+            f"memory={given} is not allowed; give {LEAST_BYTES >> 20}M or more, as 256M or 1G: Python and a runtime "
+            "need that much themselves."
+        )
+    return size

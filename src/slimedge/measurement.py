@@ -13,6 +13,7 @@ class Unit(StrEnum):
     SECOND = "s"
     BYTE = "byte"
     COUNT = "count"
+    JOULE = "J"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Environment:
         memory_bytes: installed memory, or the cgroup's limit where that is lower.
         system: operating system and machine, as in `Linux-6.1-x86_64`.
         versions: name to version of Python and of the packages that took part.
+        temperature_c: of the processor in °C, before and after measuring.
+        throttled: whether the system lowered the processor's highest frequency meanwhile.
     """
 
     cpu: str | None
@@ -38,6 +41,8 @@ class Environment:
     memory_bytes: int | None
     system: str
     versions: Mapping[str, str] = field(default_factory=dict)
+    temperature_c: tuple[float, float] | None = None
+    throttled: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Measurement:
     """Raw samples of one metric.
 
     Attributes:
-        metric: what was measured (`latency`, `load`, `first_run`, `peak_rss`).
+        metric: what was measured (`latency`, `kernel`, `load`, `first_run`, `peak_rss`, `model_memory`, `energy`).
         unit: of every value.
         values: in the order in which they were taken; outliers are kept.
         environment: where.

@@ -42,10 +42,10 @@ def measured(
     from pydantic import TypeAdapter
 
     from slimedge.benchmarks.comparing import Conditions, Detailed, compare_groups_detailed
-    from slimedge.runtime.devices.local import Local
+    from slimedge.runtime.jobs import environment_here
 
     formats = formats_of(recipe)
-    environment = asdict(Local().environment(recipe.threads, ()))
+    environment = asdict(environment_here(recipe.threads, ()))
     key = key_of(
         NAME,
         files=[[one.files[kind].sha256 for one in made] for kind in formats],

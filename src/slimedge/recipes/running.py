@@ -202,9 +202,9 @@ def _fresh(seed: int) -> None:
 
 def _machine() -> dict[str, Any]:
     """Give what a stage that times files depends on."""
-    from slimedge.runtime.devices.local import Local
+    from slimedge.runtime.jobs import environment_here
 
-    found = Local().environment(1, ())
+    found = environment_here(1, ())
     return {"cpu": found.cpu, "isa": list(found.isa)}
 
 

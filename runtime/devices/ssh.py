@@ -1,0 +1,152 @@
+"""A board over the system's own `ssh`, so that its settings, keys, agents and jump hosts are the user's.
+
+One command starts an agent there: what it needs travels in the command line, files go over the conversation, and the
+folder that they lie in is removed when the conversation ends, however it ends. The first conversation holds the device
+and the files for as long as it is measured; the others share its connection. The board needs `sh`, `tar`, `gzip`,
+`base64`, `mktemp`, Python from 3.8 on with numpy, and the runtime.
+"""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import io
+import re
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar, Self
+
+from slimedge.errors import InputError, UnavailableError
+from slimedge.runtime import agent, facts, sensors
+from slimedge.runtime.backends import backend_file
+from slimedge.runtime.devices.naming import check_settings
+from slimedge.runtime.devices.ssh_agent import NO_FOLDER, NO_NUMPY, NO_PYTHON, SshAgent
+from slimedge.runtime.protocols import Agent
+
+HOLD_LIMIT_S = 60.0
+_PLAIN = re.compile(r"[A-Za-z0-9._~/+-]+")  # of a path that a shell takes as it stands
+
+# Without single quotes: the login shell, whichever it is, hands it to sh in a pair of them.
+_SCRIPT = """
+d=$(mktemp -d) && cd "$d" || exit {no_folder}
+trap "cd /; rm -rf \\"$d\\"" EXIT
+trap "exit 129" HUP
+trap "exit 143" TERM
+echo {files} | base64 -d | gzip -d | tar -xf - || exit {no_folder}
+command -v {python} >/dev/null || exit {no_python}
+{python} -c "import numpy" 2>/dev/null || exit {no_numpy}
+{python} agent.py {backend}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ssh:
+    """The device `ssh://[USER@]HOST[:PORT]`.
+
+    Attributes:
+        host: as `ssh` takes it: `user@host`, or a name of the user's settings.
+        port: None for the usual one.
+        python: interpreter there that has the runtime; a name or a path.
+        options: further ones of `ssh`.
+        label: of what is measured there.
+    """
+
+    host: str
+    port: int | None = None
+    python: str = "python3"
+    options: tuple[str, ...] = ()
+    label: str = "measured"
+    _depot: SshAgent | None = field(default=None, compare=False, repr=False)
+
+    settings: ClassVar[Mapping[str, str]] = {"python": "python3.11"}
+
+    @classmethod
+    def named(cls, place: str, told: Mapping[str, str]) -> Ssh:
+        """Give the device of this name; see `slimedge.runtime.devices.naming`."""
+        check_settings(told, cls.settings, "ssh")
+        match = re.fullmatch(
+            r"(?P<host>[^\s:/\[\]-][^\s:/\[\]]*|(?:[^\s:/@]+@)?\[[0-9a-fA-F:.]+\])(?::(?P<port>\d+))?", place
+        )
+        if match is None or (match["port"] and not 0 < int(match["port"]) < 1 << 16):
+            raise InputError(
+                f"'ssh://{place}' names no host; write ssh://HOST, ssh://USER@HOST or ssh://USER@HOST:PORT."
+            )
+        python = told.get("python", cls.python_name())
+        if not _PLAIN.fullmatch(python):
+            raise InputError(f"python={python} is not allowed; give a name or a path, as python3.11.")
+        host = match["host"].replace("[", "").replace("]", "")
+        return cls(host, int(match["port"]) if match["port"] else None, python)
+
+    @staticmethod
+    def python_name() -> str:
+        """Give the interpreter that is taken where none is named."""
+        return "python3"
+
+    @property
+    def machine(self) -> str:
+        """Two devices with the same are one machine."""
+        return f"ssh://{self.host}:{self.port or ''}"
+
+    @contextmanager
+    def reserved(self) -> Iterator[Self]:
+        """Hold the device, so that no other command measures there, and keep one connection for what follows.
+
+        Raises:
+            UnavailableError: it cannot be reached, lacks something, or another command holds it.
+        """
+        if shutil.which("ssh") is None:
+            raise UnavailableError("ssh is not installed; install openssh-client.")
+        with tempfile.TemporaryDirectory(prefix="slimedge-", dir="/tmp") as folder:
+            shared = f"ControlPath={folder}/s"
+            first = replace(self, options=(*self.options, "-o", "ControlMaster=yes", "-o", shared))
+            others = replace(self, options=(*self.options, "-o", "ControlMaster=no", "-o", shared))
+            with first._agent(None, limit_s=HOLD_LIMIT_S) as depot:  # noqa: SLF001 - another of this class
+                depot.ask("hold")
+                yield replace(others, _depot=depot)
+
+    @contextmanager
+    def start(self, backend: str, /, *, limit_s: float) -> Iterator[Agent]:
+        """Start an agent there to talk with."""
+        with self._agent(backend, limit_s=limit_s) as process:
+            yield process
+
+    def _agent(self, backend: str | None, *, limit_s: float) -> SshAgent:
+        return SshAgent(
+            self.command(backend),
+            name=backend or "slimedge",
+            place=self.host,
+            python=self.python,
+            limit_s=limit_s,
+            depot=self._depot,
+        )
+
+    def command(self, backend: str | None) -> list[str]:
+        """Give the command that starts an agent there; one without a backend keeps files and holds the device."""
+        files = [Path(inspect.getfile(module)) for module in (agent, facts, sensors)]
+        files += [backend_file(backend)] if backend else []
+        script = _SCRIPT.format(
+            no_folder=NO_FOLDER,
+            no_python=NO_PYTHON,
+            no_numpy=NO_NUMPY,
+            files=base64.b64encode(_packed(files)).decode(),
+            python=self.python,
+            backend=files[-1].name if backend else "",
+        )
+        settings = ("BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=5", "ServerAliveCountMax=3")
+        options = [word for setting in settings for word in ("-o", setting)]
+        port = [] if self.port is None else ["-p", str(self.port)]
+        return ["ssh", "-T", *options, *self.options, *port, "--", self.host, f"exec sh -c '{script}'"]
+
+
+def _packed(files: list[Path]) -> bytes:
+    """Pack what the agent needs, which is a few kilobytes."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for path in files:
+            archive.add(path.resolve(), path.name)
+    return packed.getvalue()

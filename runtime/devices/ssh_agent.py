@@ -1,0 +1,87 @@
+"""A conversation over `ssh`: what its end means, and what is to be done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimedge.errors import RunError, SlimedgeError, UnavailableError
+from slimedge.runtime.remote_agent import RemoteAgent
+
+NO_FOLDER, NO_PYTHON, NO_NUMPY = 73, 69, 78  # EX_CANTCREAT, EX_UNAVAILABLE and EX_CONFIG of sysexits.h
+_LOST = 255  # what ssh ends with where it is not the command that ended
+_SIGNALLED = 128  # a shell ends with this and the signal's number
+
+# What ssh says to what is to be done; {host} is the device as ssh takes it, {name} without the user.
+_REMEDIES = {
+    "IDENTIFICATION HAS CHANGED": "its host key is not the one that is known; make sure that it is the same device, "
+    "forget the old key with `ssh-keygen -R {name}` and connect once by hand, `ssh {host}`",
+    "Host key verification failed": "its host key is not known yet; connect once by hand, `ssh {host}`, and accept it",
+    "Permission denied": "it refuses the login; `ssh-copy-id {host}` lets it know your key",
+    "Could not resolve": "there is no host of that name; check it, or describe it in ~/.ssh/config",
+    "Connection refused": "nothing listens for SSH there; start its SSH server, or name the port: ssh://{host}:PORT",
+    "No route to host": "there is no way to it; check that it is on and in this network",
+    "Network is unreachable": "there is no way to it; check that it is on and in this network",
+    "timed out": "it does not answer; check that it is on and in this network",
+}
+_ENDINGS = {
+    NO_FOLDER: "no folder could be made there, or the few files that measuring needs have no room; free some in its "
+    "temporary folder",
+    NO_PYTHON: "there is no {python} there; install it, or name another interpreter, as "
+    "ssh://{host}?python=/usr/bin/python3.11",
+    NO_NUMPY: "its {python} has no numpy; `pip install numpy` there, or name an interpreter that has it, as "
+    "ssh://{host}?python=/home/pi/venv/bin/python",
+    127: "its shell lacks a command ({said}); it needs sh, mktemp, tar, gzip, base64 and Python",
+}
+
+
+class SshAgent(RemoteAgent):
+    """An agent at the other end of `ssh`.
+
+    Args:
+        python: interpreter there, for messages.
+        others: of `RemoteAgent`.
+    """
+
+    def __init__(self, command: list[str], *, python: str, **others: Any) -> None:
+        super().__init__(command, **others)
+        self._python = python
+        self._answered = False
+
+    def receive(self) -> dict[str, Any]:
+        """Wait for the answer to what was sent."""
+        answer = super().receive()
+        self._answered = True
+        return answer
+
+    def _ended(self) -> SlimedgeError:
+        status = self._status()
+        if status is None or self._late:
+            return super()._ended()
+        if status == _LOST:
+            return self._lost()
+        if status in _ENDINGS:
+            told = _ENDINGS[status].format(python=self._python, host=self._place, said=self._last_words())
+            return UnavailableError(told + ".")
+        return super()._ended()
+
+    def _status(self) -> int | None:
+        """Give the status of the command there, negative where a signal ended it."""
+        status = super()._status()
+        if status is not None and _SIGNALLED < status < _LOST:
+            return _SIGNALLED - status
+        return status
+
+    def _lost(self) -> SlimedgeError:
+        said = self._said()
+        for text, remedy in _REMEDIES.items():
+            if text in said and not self._answered:
+                name = self._place.rpartition("@")[2]
+                return UnavailableError(f"{remedy.format(host=self._place, name=name)}.")
+        if self._answered:
+            return RunError(
+                f"the connection was lost while {self._doing}; check that it is on, has power enough and stays in this "
+                "network."
+            )
+        return UnavailableError(
+            f"ssh could not connect: {self._last_words()}; try `ssh {self._place}` by hand."
+        )
