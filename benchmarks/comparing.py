@@ -16,7 +16,7 @@ from slimedge.benchmarks import latency
 from slimedge.benchmarks.assembling import Measured, assemble, layer_sqnr
 from slimedge.benchmarks.details.collecting import collect
 from slimedge.benchmarks.details.details import Details
-from slimedge.benchmarks.entries import HDF5_ENDINGS, Entry, check_interfaces, opened
+from slimedge.benchmarks.entries import HDF5_ENDINGS, Entry, check_device, check_interfaces, opened
 from slimedge.benchmarks.layer_latency import LayerTime, layer_latency
 from slimedge.benchmarks.predicting import predict
 from slimedge.benchmarks.weighing import weigh
@@ -24,6 +24,8 @@ from slimedge.comparison import Comparison
 from slimedge.errors import InputError, SlimedgeError
 from slimedge.measurement import Environment
 from slimedge.progress import Progress, silent
+from slimedge.runtime.devices.naming import device
+from slimedge.runtime.protocols import Device
 
 if TYPE_CHECKING:
     import keras
@@ -36,7 +38,8 @@ class Conditions:
     """How models are compared.
 
     Attributes:
-        targets: names of targets, one a format at most (`ort:cpu`); other formats run on their usual runtime.
+        targets: names of targets, one a format at most (`ort:cpu`); other formats run on their usual runtime. All files
+            run on one device, as on `ssh://pi@board`.
         output: name of the output to score; None takes the first with labels, else the first.
         threads: of every runtime.
         effort: how long to measure latency: `quick`, `default` or `thorough`.
@@ -193,8 +196,11 @@ def _looked_at(
     with opened(groups, conditions.targets, trust=conditions.trust) as entries:
         everything = [entry for group in entries for entry in group]
         check_interfaces(everything)
+        check_device(everything)
         bound = None if data is None else _bound(data, everything, conditions)
-        yield entries, bound, _measured(everything, bound, conditions, progress)
+        with device(everything[0].target.device).reserved() as place:
+            measured = _measured(everything, bound, conditions, place, progress)
+        yield entries, bound, measured
 
 
 def _assembled(entries: Sequence[Sequence[Entry]], measured: Measured) -> tuple[Comparison, ...]:
@@ -223,7 +229,7 @@ def _bound(data: Data, entries: Sequence[Entry], conditions: Conditions) -> Data
 
 
 def _measured(
-    entries: Sequence[Entry], data: Data | None, conditions: Conditions, progress: Progress
+    entries: Sequence[Entry], data: Data | None, conditions: Conditions, place: Device, progress: Progress
 ) -> Measured:
     """Weigh, run and time every file."""
     first = entries[0].artifact
@@ -241,6 +247,7 @@ def _measured(
             entry.target,
             data,
             inputs=first.inputs,
+            device=place,
             options=options,
             doing=f"running {entry.name}",
             progress=progress,
@@ -251,6 +258,7 @@ def _measured(
         threads=conditions.threads,
         settings=latency.SETTINGS[conditions.effort],
         options=options,
+        device=place,
         progress=lambda share, name: progress(f"timing {name}", share),
     )
     return Measured(

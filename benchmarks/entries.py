@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from slimedge.artifact import Artifact, TensorSpec
 from slimedge.artifact_file import read_artifact
 from slimedge.errors import InputError
-from slimedge.runtime.backends import BACKENDS
-from slimedge.runtime.targets import Target, parse_target, target_for
+from slimedge.runtime.targets import Target, opens, parse_target, target_for
 
 if TYPE_CHECKING:
     import keras
@@ -37,16 +36,19 @@ def opened(
     targets: Collection[str] = (),
     *,
     trust: bool,
+    on_every_target: bool = False,
 ) -> Iterator[list[list[Entry]]]:
     """Give every model as an entry; models in memory are files for as long as the block runs.
 
     Args:
         groups: Keras models, artifacts or paths.
-        targets: names of targets, at most one a format; other formats run on their usual runtime.
+        targets: names of targets; formats that none of them opens run on their usual runtime.
         trust: whether an `.h5` may be opened.
+        on_every_target: whether a model that several targets open is an entry for each of them.
 
     Raises:
-        InputError: a file that is no model, or a target that is unknown, idle or given twice.
+        InputError: a file that is no model, a target that is unknown, idle or given twice, or, where a model can be
+            only one entry, several targets that open it.
     """
     with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
         named = [
@@ -56,7 +58,7 @@ def opened(
             ]
             for row, group in enumerate(groups)
         ]
-        yield _entries(named, targets)
+        yield _entries(named, targets, on_every_target=on_every_target)
 
 
 def _as_artifact(
@@ -78,8 +80,10 @@ def _as_artifact(
     return name, save_model(model, folder / "model.keras")
 
 
-def _entries(named: Sequence[Sequence[tuple[str, Artifact]]], targets: Collection[str]) -> list[list[Entry]]:
-    """Choose a target for every file, and a name that no other has."""
+def _entries(
+    named: Sequence[Sequence[tuple[str, Artifact]]], targets: Collection[str], *, on_every_target: bool
+) -> list[list[Entry]]:
+    """Choose targets for every file, and a name that no other has."""
     # `cpu` is no backend: it is what every file runs on where nothing else is asked for.
     wanted = {name: parse_target(name) for name in targets if name.strip().lower() != "cpu"}
     used: set[str] = set()
@@ -88,27 +92,24 @@ def _entries(named: Sequence[Sequence[tuple[str, Artifact]]], targets: Collectio
     for group in named:
         entries.append([])
         for name, artifact in group:
-            fitting = [given for given in wanted if _runs(wanted[given], artifact)]
-            if len(fitting) > 1:
+            fitting = [given for given in wanted if opens(wanted[given], artifact.format)]
+            if len(fitting) > 1 and not on_every_target:
                 raise InputError(
                     f"{' and '.join(fitting)} both run .{artifact.format}; give one target a format, and compare "
-                    "targets in two runs."
+                    "targets in two runs, or time one file on both with `slimedge benchmark`."
                 )
             used.update(fitting)
-            target = target_for(artifact, fitting[0] if fitting else None)
             unique = _unique(name, artifact.path, taken)
             taken.add(unique)
-            entries[-1].append(Entry(unique, artifact, target))
+            entries[-1] += [
+                Entry(unique, artifact, target_for(artifact, given)) for given in (fitting or (None,))
+            ]
     idle = sorted(set(wanted) - used)
     if idle:
         raise InputError(
             f"the target '{idle[0]}' runs none of the given files; leave it out, or add a file for it."
         )
     return entries
-
-
-def _runs(target: Target, artifact: Artifact) -> bool:
-    return artifact.format in BACKENDS[target.backend].formats
 
 
 def _unique(name: str, path: Path, taken: Collection[str]) -> str:
@@ -131,6 +132,17 @@ def check_interfaces(entries: Sequence[Entry]) -> None:
                     f"{other.name} has the {what} {_listed(given)} where {first.name} has {_listed(expected)}; "
                     "compare models that take and give the same."
                 )
+
+
+def check_device(entries: Sequence[Entry]) -> None:
+    """Refuse models on several devices, whose times would say more of these than of the models."""
+    first, *others = entries
+    other = next((entry for entry in others if entry.target.device != first.target.device), None)
+    if other is not None:
+        raise InputError(
+            f"{first.name} runs on {first.target} and {other.name} on {other.target}; compare models on one device, "
+            "with a --target for each of their formats, or time them with `slimedge benchmark`."
+        )
 
 
 def _alike(one: TensorSpec, other: TensorSpec) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,6 @@ class LatencyRun:
         batch: examples in one inference.
         settings: that were asked for.
         notes: what the reader should know, one sentence each.
-        failed: by name, why a file is not among the entries.
     """
 
     entries: tuple[Timed, ...]
@@ -70,7 +69,6 @@ class LatencyRun:
     batch: int
     settings: Settings
     notes: tuple[str, ...] = ()
-    failed: Mapping[str, SlimedgeError] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Timed:
         return next(entry for entry in self.entries if entry.name == name)
@@ -115,7 +113,7 @@ def measure_latency(
     progress: Progress | None = None,
     start: Start | None = None,
     device: Device | None = None,
-    tolerant: bool = False,
+    failed: dict[str, SlimedgeError] | None = None,
 ) -> LatencyRun:
     """Measure files against each other in one interleaved run; the first is the baseline of the precision asked for.
 
@@ -130,7 +128,8 @@ def measure_latency(
         progress: called with the share done in 0…1 and what comes next.
         start: starts an agent for an entry's name and target; None runs it on `device`.
         device: where, reserved; None for this machine.
-        tolerant: whether a file that fails leaves the run, which goes on with the others.
+        failed: where it is given, a file that fails leaves the run with its error here, by name, and the run goes on
+            with the others.
 
     Returns:
         Raw samples of every file with what else was seen.
@@ -138,7 +137,7 @@ def measure_latency(
     Raises:
         InputError: no entries, a name twice, files of different fixed batches, a file or inputs that do not fit.
         UnavailableError: a runtime or provider that is not here.
-        RunError: an agent ran out of time or memory, or died; with `tolerant`, all of them did.
+        RunError: an agent ran out of time or memory, or died; with `failed`, all of them did.
     """
     names = [name for name, _, _ in entries]
     if not names or len(set(names)) < len(names):
@@ -152,7 +151,7 @@ def measure_latency(
     count = cores() if threads is None else threads
     if count < 1:
         raise InputError(f"threads is {count}; give 1 or more.")
-    size = _common_batch(entries, batch)
+    size = common_batch([(name, artifact) for name, artifact, _ in entries], batch)
     with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
         requests = {}
         for number, (name, artifact, target) in enumerate(entries):
@@ -169,13 +168,11 @@ def measure_latency(
             settings,
             start or _start_on(device or Local(), settings),
             progress or _silent,
-            tolerant=tolerant,
+            failed=failed,
         )
         turns.measure()
     environment = environment_from({**turns.facts, "threads": count})
-    return LatencyRun(
-        turns.timed(), environment, count, size, settings, tuple(turns.notes()), failed=turns.failed
-    )
+    return LatencyRun(turns.timed(), environment, count, size, settings, tuple(turns.notes()))
 
 
 def _renamed(inputs: Mapping[str, NDArray[Any]], first: Artifact, other: Artifact) -> dict[str, NDArray[Any]]:
@@ -184,11 +181,19 @@ def _renamed(inputs: Mapping[str, NDArray[Any]], first: Artifact, other: Artifac
     return {names.get(name, name): array for name, array in inputs.items()}
 
 
-def _common_batch(entries: Sequence[Entry], batch: int | None) -> int:
-    """Give the batch that every file can run, so that all do the same work."""
+def common_batch(files: Sequence[tuple[str, Artifact]], batch: int | None) -> int:
+    """Give the batch that every file can run, so that all do the same work.
+
+    Args:
+        files: each a name and the file.
+        batch: that is wanted; None takes the files' own, else 1.
+
+    Raises:
+        InputError: they run different batches, or others than what is wanted.
+    """
     fixed = {
         name: spec.shape[0]
-        for name, artifact, _ in entries
+        for name, artifact in files
         for spec in artifact.inputs[:1]
         if spec.shape and spec.shape[0] is not None
     }

@@ -156,14 +156,15 @@ class TurnTaking:
         start: Start,
         progress: Progress,
         *,
-        tolerant: bool = False,
+        failed: dict[str, SlimedgeError] | None = None,
     ) -> None:
         self._targets = {name: target for name, _, target in entries}
         self._requests = requests
         self._settings = settings
         self._start = start
         self._progress = progress
-        self._tolerant = tolerant
+        self._tolerant = failed is not None
+        self._failed = {} if failed is None else failed
         self._turns: dict[str, list[Turn]] = {name: [] for name in self._targets}
         self._kernel_turns: dict[str, list[Turn]] = {name: [] for name in self._targets}
         self._energy_j: dict[str, list[float]] = {name: [] for name in self._targets}
@@ -171,7 +172,6 @@ class TurnTaking:
         self._rounds = 0  # known after the first warm-up
         self._states: list[Mapping[str, Any]] = []
         self._facts: dict[str, Any] = {}
-        self.failed: dict[str, SlimedgeError] = {}
 
     def measure(self) -> None:
         """Let everything happen.
@@ -191,20 +191,20 @@ class TurnTaking:
 
     @property
     def _left(self) -> list[str]:
-        return [name for name in self._targets if name not in self.failed]
+        return [name for name in self._targets if name not in self._failed]
 
     def _attempt(self, name: str, do: Callable[[], _Answer]) -> _Answer | None:
         """Do something with an agent; in a tolerant run one that fails leaves it, unless it is the last."""
-        if name in self.failed:
+        if name in self._failed:
             return None
         try:
             return do()
         except SlimedgeError as error:
             if not self._tolerant:
                 raise
-            self.failed[name] = error
+            self._failed[name] = error
             if not self._left:
-                raise next(iter(self.failed.values())) from error
+                raise next(iter(self._failed.values())) from error
             return None
 
     def notes(self) -> Iterator[str]:
@@ -265,7 +265,7 @@ class TurnTaking:
 
     def _keep_state(self, agents: Mapping[str, Agent]) -> None:
         """Ask one agent how warm the machine is."""
-        name = next((name for name in agents if name not in self.failed), None)
+        name = next((name for name in agents if name not in self._failed), None)
         state = None if name is None else self._attempt(name, partial(agents[name].ask, "state"))
         self._states += [state] if state else []
 

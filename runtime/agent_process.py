@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -21,6 +22,15 @@ _ERRORS: dict[str, type[SlimedgeError]] = {"input": InputError, "unavailable": U
 _DOING = {"prepare": "starting", "load": "loading"}
 _KEPT_BYTES = 1 << 16
 _GRACE_S = 5.0  # the agent ends itself at the limit; this is for one that cannot
+
+
+_RUNNING: weakref.WeakSet[AgentProcess] = weakref.WeakSet()
+
+
+def end_all() -> None:
+    """End every agent of this process at once; whoever waits for an answer is told that it was killed."""
+    for process in list(_RUNNING):
+        process.kill()
 
 
 class AgentProcess:
@@ -58,6 +68,7 @@ class AgentProcess:
         except OSError as error:
             self._stderr.close()
             raise UnavailableError(f"could not start {self._command[0]}: {error.strerror}.") from error
+        _RUNNING.add(self)
         return self
 
     def __exit__(
@@ -70,6 +81,12 @@ class AgentProcess:
         """Of the agent's process."""
         assert self._process is not None, "inside the with block"  # noqa: S101
         return self._process.pid
+
+    def kill(self) -> None:
+        """End the process, whatever it is doing."""
+        if self._process is not None and self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def ask(self, do: str, /, **fields: Any) -> dict[str, Any]:
         """Send a request and wait for its answer."""
@@ -194,10 +211,8 @@ class AgentProcess:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(2.0)  # it ends as soon as nobody can ask
         finally:
-            if process.poll() is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            self.kill()
+            process.wait()
             if process.stdout is not None:
                 process.stdout.close()
             if self._stderr is not None:

@@ -139,6 +139,7 @@ class Device(Protocol):
     Attributes:
         machine: two devices with the same one share its processors, and are measured one after the other.
         label: what its figures are: `measured`, or `emulated`.
+        instructions_per_second: of an emulator whose clock counts instructions; None elsewhere.
     """
 
     @property
@@ -146,6 +147,9 @@ class Device(Protocol):
 
     @property
     def label(self) -> str: ...  # noqa: D102
+
+    @property
+    def instructions_per_second(self) -> float | None: ...  # noqa: D102
 
     def reserved(self) -> AbstractContextManager[Device]:
         """Give the device ready to start agents, held against other commands for as long as the block runs.

@@ -84,8 +84,8 @@ def test_benchmark_prints_a_line_for_each_file(linear_folder, hurried, capsys):
     assert "before.onnx" in out
     assert "two.onnx" in out
     document = json.loads(Path("times.json").read_text())
-    assert [model["name"] for model in document["models"]] == ["before.onnx", "two.onnx"]
-    assert all(model["latency_s"]["p50"] > 0 for model in document["models"])
+    assert [row["model"] for row in document["rows"]] == ["before.onnx", "two.onnx"]
+    assert all(row["latency_s"]["p50"] > 0 for row in document["rows"])
 
 
 def test_a_model_goes_all_the_way(tmp_path, monkeypatch, hurried, capsys):

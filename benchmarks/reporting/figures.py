@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from slimedge.artifact import Step
@@ -58,14 +58,43 @@ def points(share: float | None) -> str:
     return "±0.00" if rounded == 0 else f"{rounded:+.2f}".replace("-", "−")
 
 
-def quantity(count: int | None) -> str:
+def energy(joules: float | None) -> str:
+    """Give an energy in its own unit: `1.2 mJ`."""
+    if joules is None:
+        return NOT_MEASURED
+    for factor, unit in ((1e6, "µJ"), (1e3, "mJ")):
+        if joules * factor < 999.5:
+            return f"{_three_digits(joules * factor)} {unit}"
+    return f"{_three_digits(joules)} J"
+
+
+def with_unit(name: str, value: float | str) -> str:
+    """Give a figure by the unit that its name ends with.
+
+    Example:
+        >>> with_unit("arena_bytes", 55920), with_unit("npu_share", 1.0), with_unit("cycles_count", 205475)
+        ('55.9 kB', '100.00 %', '205,475')
+    """
+    if isinstance(value, str):
+        return value
+    forms: dict[str, Callable[[float], str]] = {
+        "bytes": size,
+        "s": seconds,
+        "j": energy,
+        "share": percent,
+    }
+    form = forms.get(name.rsplit("_", 1)[-1])
+    return f"{value:,}" if form is None else form(value)
+
+
+def quantity(count: float | None) -> str:
     """Give a count in thousands, millions or billions: `78.7 k`."""
     if count is None:
         return NOT_MEASURED
     for divisor, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")):
         if count >= 0.9995 * divisor:
             return f"{_three_digits(count / divisor)} {unit}"
-    return str(count)
+    return f"{count:.0f}"
 
 
 def runs_on(runtime: str, provider: str) -> str:
@@ -199,14 +228,30 @@ def machine(environment: Environment) -> tuple[tuple[str, str], ...]:
         ("cores", str(environment.cores)),
         ("threads", str(environment.threads)),
         ("governor", environment.governor or "not known"),
+        *_warmth(environment),
         ("memory", "not known" if environment.memory_bytes is None else size(environment.memory_bytes)),
         ("system", environment.system),
         ("versions", ", ".join(f"{name} {version}" for name, version in environment.versions.items())),
     )
 
 
+def _warmth(environment: Environment) -> tuple[tuple[str, str], ...]:
+    """Give temperature and throttling, where the machine tells them."""
+    found = []
+    if environment.temperature_c is not None:
+        before, after = environment.temperature_c
+        found.append(("temperature", f"{before:.0f} °C before, {after:.0f} °C after"))
+    if environment.throttled is not None:
+        found.append(("throttled", "yes" if environment.throttled else "no"))
+    return tuple(found)
+
+
 def machine_line(environment: Environment) -> str:
     """Give the environment in one line."""
     facts = dict(machine(environment))
     threads = f"{facts['threads']} of {facts['cores']} cores used"
-    return f"{facts['CPU']}; {threads}; {facts['instruction sets']}; governor {facts['governor']}; {facts['versions']}"
+    warmth = "".join(f"; {text}" for name, text in facts.items() if name == "temperature")
+    return (
+        f"{facts['CPU']}; {threads}; {facts['instruction sets']}; governor {facts['governor']}{warmth}; "
+        f"{facts['versions']}"
+    )

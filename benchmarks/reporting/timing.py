@@ -1,71 +1,135 @@
-"""Latencies of several files, as text and as JSON."""
+"""The rows of a benchmark, as text and as JSON."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
-from slimedge.benchmarks.latency import LatencyRun, Timed
 from slimedge.benchmarks.reporting import figures
 from slimedge.benchmarks.reporting.printing import put
+from slimedge.benchmarks.rows import Benchmark, Row
+from slimedge.comparison import Latency
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-SCHEMA = "slimedge/benchmark/1"
+SCHEMA = "slimedge/benchmark/2"
 
 
-def show(run: LatencyRun, console: Console) -> None:
-    """Print one line a file, and the machine."""
+def show(found: Benchmark, console: Console) -> None:
+    """Print one line a row, what only some targets tell, errors, notes, and the machines."""
+    measured = [row for row in found.rows if row.error is None]
+    columns = [(name, text) for name, text in _COLUMNS if any(text(row) for row in measured)]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
     table.add_column("model", overflow="fold")
-    table.add_column("runs on")
-    for name in ("p50", "p90", "p99", "load", "1st run", "memory", "runs"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for entry in run.entries:
-        found = entry.latency
-        table.add_row(
-            Text(entry.name),
-            Text(figures.runs_on(entry.target.backend, entry.provider)),
-            *(figures.seconds(value) for value in (found.p50, found.p90, found.p99)),
-            figures.seconds(median(entry.load_s)),
-            figures.seconds(median(entry.first_run_s)),
-            figures.size(_memory(entry)),
-            f"{found.n:,}",
-        )
-    notes = (Text(f"note: {note}") for note in run.notes)
-    machine = Text(f"{figures.machine_line(run.environment)}; batch {run.batch}", style="bright_black")
-    put(console, table, Text(), *notes, machine)
+    table.add_column("target", overflow="fold")
+    for name, _ in columns:
+        table.add_column(name, justify="left" if name == "runs on" else "right", no_wrap=name != "runs on")
+    for row in measured:
+        cells = (text(row) or figures.NOT_MEASURED for _, text in columns)
+        table.add_row(Text(row.model), Text(str(row.target)), *(Text(cell) for cell in cells))
+    if measured:
+        put(console, table, Text())
+    lines = (Text(line) for line in _lines(found))
+    put(console, *lines, *(Text(line, style="bright_black") for line in _machines(found)))
 
 
-def as_json(run: LatencyRun) -> str:
-    """Write the same as JSON, with the environment."""
+def as_json(found: Benchmark) -> str:
+    """Write the same as JSON, with the environments by device."""
     document = {
         "schema": SCHEMA,
-        "environment": asdict(run.environment),
-        "batch": run.batch,
-        "models": [_model(entry) for entry in run.entries],
-        "notes": list(run.notes),
+        "environments": {
+            row.target.device: asdict(row.environment) for row in found.rows if row.environment is not None
+        },
+        "batch": found.batch,
+        "threads": found.threads,
+        "rows": [_row(row) for row in found.rows],
+        "notes": list(found.notes),
     }
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _model(entry: Timed) -> dict[str, Any]:
+def _row(row: Row) -> dict[str, Any]:
     return {
-        "name": entry.name,
-        "runtime": entry.target.backend,
-        "provider": entry.provider,
-        "latency_s": asdict(entry.latency),
-        "load_s": median(entry.load_s),
-        "first_run_s": median(entry.first_run_s),
-        "peak_rss_bytes": _memory(entry),
+        "model": row.model,
+        "target": str(row.target),
+        "device": row.target.device,
+        "runtime": row.target.backend,
+        "provider": row.provider,
+        "label": row.label,
+        "latency_s": None if row.latency_s is None else asdict(row.latency_s),
+        "kernel_s": None if row.kernel_s is None else asdict(row.kernel_s),
+        "instructions": row.instructions,
+        "load_s": row.load_s,
+        "first_run_s": row.first_run_s,
+        "peak_rss_bytes": row.peak_rss_bytes,
+        "model_bytes": row.model_bytes,
+        "energy_j": row.energy_j,
+        "figures": dict(row.figures),
+        "error": None if row.error is None else str(row.error),
+        "notes": list(row.notes),
     }
 
 
-def _memory(entry: Timed) -> int | None:
-    return round(median(entry.peak_rss_bytes)) if entry.peak_rss_bytes else None
+def _quantile(field: str, which: str = "latency_s") -> Callable[[Row], str]:
+    def text(row: Row) -> str:
+        latency: Latency | None = getattr(row, which)
+        return "" if latency is None else figures.seconds(getattr(latency, field))
+
+    return text
+
+
+def _given(field: str, form: Callable[[Any], str]) -> Callable[[Row], str]:
+    def text(row: Row) -> str:
+        value = getattr(row, field)
+        return "" if value is None else form(value)
+
+    return text
+
+
+def _runs_on(row: Row) -> str:
+    name = figures.runs_on(row.target.backend, row.provider or "")
+    return name if row.label == "measured" else f"{name}, {row.label}"
+
+
+_COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("runs on", _runs_on),
+    ("p50", _quantile("p50")),
+    ("p90", _quantile("p90")),
+    ("p99", _quantile("p99")),
+    ("kernel p50", _quantile("p50", "kernel_s")),
+    ("instructions", _given("instructions", figures.quantity)),
+    ("load", _given("load_s", figures.seconds)),
+    ("1st run", _given("first_run_s", figures.seconds)),
+    ("memory", _given("peak_rss_bytes", figures.size)),
+    ("model's", _given("model_bytes", figures.size)),
+    ("energy", _given("energy_j", figures.energy)),
+    ("runs", lambda row: "" if row.latency_s is None else f"{row.latency_s.n:,}"),
+)
+
+
+def _lines(found: Benchmark) -> Iterator[str]:
+    for row in found.rows:
+        told = ", ".join(
+            f"{name.rsplit('_', 1)[0].replace('_', ' ')} {figures.with_unit(name, value)}"
+            for name, value in row.figures.items()
+            if value is not None and not isinstance(value, (list, dict))
+        )
+        if told:
+            yield f"{row.model} on {row.target}, {row.label}: {told}"
+    for row in found.failed:
+        yield f"error: {row.model} on {row.target}: {row.error}"
+    for note in dict.fromkeys((*found.notes, *(note for row in found.rows for note in row.notes))):
+        yield f"note: {note}"
+
+
+def _machines(found: Benchmark) -> Iterator[str]:
+    devices = {row.target.device: row.environment for row in found.rows if row.environment is not None}
+    for device, environment in devices.items():
+        place = f"{device}: " if len(devices) > 1 or device != "local" else ""
+        yield f"{place}{figures.machine_line(environment)}; batch {found.batch}"

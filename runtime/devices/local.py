@@ -39,6 +39,7 @@ class Local:
 
     machine: ClassVar[str] = "local"
     label: ClassVar[str] = "measured"
+    instructions_per_second: ClassVar[float | None] = None
     settings: ClassVar[Mapping[str, str]] = {"cores": "1", "memory": "256M"}
 
     @classmethod

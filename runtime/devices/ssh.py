@@ -25,7 +25,7 @@ from slimedge.errors import InputError, UnavailableError
 from slimedge.runtime import agent, facts, sensors
 from slimedge.runtime.backends import backend_file
 from slimedge.runtime.devices.naming import check_settings
-from slimedge.runtime.devices.ssh_agent import NO_FOLDER, NO_NUMPY, NO_PYTHON, SshAgent
+from slimedge.runtime.devices.ssh_agent import NO_FOLDER, NO_NUMPY, NO_PYTHON, Address, SshAgent
 from slimedge.runtime.protocols import Agent
 
 HOLD_LIMIT_S = 60.0
@@ -34,6 +34,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9._~/+-]+")  # of a path that a shell takes as it
 # Without single quotes: the login shell, whichever it is, hands it to sh in a pair of them.
 _SCRIPT = """
 d=$(mktemp -d) && cd "$d" || exit {no_folder}
+export TMPDIR="$d"
 trap "cd /; rm -rf \\"$d\\"" EXIT
 trap "exit 129" HUP
 trap "exit 143" TERM
@@ -54,6 +55,7 @@ class Ssh:
         python: interpreter there that has the runtime; a name or a path.
         options: further ones of `ssh`.
         label: of what is measured there.
+        instructions_per_second: of an emulator that counts them by its clock.
     """
 
     host: str
@@ -61,6 +63,7 @@ class Ssh:
     python: str = "python3"
     options: tuple[str, ...] = ()
     label: str = "measured"
+    instructions_per_second: float | None = None
     _depot: SshAgent | None = field(default=None, compare=False, repr=False)
 
     settings: ClassVar[Mapping[str, str]] = {"python": "python3.11"}
@@ -119,7 +122,7 @@ class Ssh:
         return SshAgent(
             self.command(backend),
             name=backend or "slimedge",
-            place=self.host,
+            address=Address(self.host, self.port),
             python=self.python,
             limit_s=limit_s,
             depot=self._depot,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from slimedge.errors import RunError, SlimedgeError, UnavailableError
@@ -11,12 +12,12 @@ NO_FOLDER, NO_PYTHON, NO_NUMPY = 73, 69, 78  # EX_CANTCREAT, EX_UNAVAILABLE and 
 _LOST = 255  # what ssh ends with where it is not the command that ended
 _SIGNALLED = 128  # a shell ends with this and the signal's number
 
-# What ssh says to what is to be done; {host} is the device as ssh takes it, {name} without the user.
+# What ssh says to what is to be done; {ssh} is the command that connects, {name} the host as known_hosts has it.
 _REMEDIES = {
     "IDENTIFICATION HAS CHANGED": "its host key is not the one that is known; make sure that it is the same device, "
-    "forget the old key with `ssh-keygen -R {name}` and connect once by hand, `ssh {host}`",
-    "Host key verification failed": "its host key is not known yet; connect once by hand, `ssh {host}`, and accept it",
-    "Permission denied": "it refuses the login; `ssh-copy-id {host}` lets it know your key",
+    "forget the old key with `ssh-keygen -R '{name}'` and connect once by hand, `{ssh}`",
+    "Host key verification failed": "its host key is not known yet; connect once by hand, `{ssh}`, and accept it",
+    "Permission denied": "it refuses the login; `{ssh_copy_id}` lets it know your key",
     "Could not resolve": "there is no host of that name; check it, or describe it in ~/.ssh/config",
     "Connection refused": "nothing listens for SSH there; start its SSH server, or name the port: ssh://{host}:PORT",
     "No route to host": "there is no way to it; check that it is on and in this network",
@@ -34,16 +35,40 @@ _ENDINGS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where `ssh` connects to; see `slimedge.runtime.devices.ssh.Ssh`."""
+
+    host: str
+    port: int | None = None
+
+    def __str__(self) -> str:
+        return self.host if self.port is None else f"{self.host}:{self.port}"
+
+    def names(self) -> dict[str, str]:
+        """Give what sentences call it."""
+        bare = self.host.rpartition("@")[2]
+        option = "" if self.port is None else f"-p {self.port} "
+        return {
+            "host": self.host,
+            "ssh": f"ssh {option}{self.host}",
+            "ssh_copy_id": f"ssh-copy-id {option}{self.host}",
+            "name": bare if self.port is None else f"[{bare}]:{self.port}",
+        }
+
+
 class SshAgent(RemoteAgent):
     """An agent at the other end of `ssh`.
 
     Args:
+        address: of the device.
         python: interpreter there, for messages.
         others: of `RemoteAgent`.
     """
 
-    def __init__(self, command: list[str], *, python: str, **others: Any) -> None:
-        super().__init__(command, **others)
+    def __init__(self, command: list[str], *, address: Address, python: str, **others: Any) -> None:
+        super().__init__(command, place=str(address), **others)
+        self._address = address
         self._python = python
         self._answered = False
 
@@ -60,7 +85,9 @@ class SshAgent(RemoteAgent):
         if status == _LOST:
             return self._lost()
         if status in _ENDINGS:
-            told = _ENDINGS[status].format(python=self._python, host=self._place, said=self._last_words())
+            told = _ENDINGS[status].format(
+                python=self._python, said=self._last_words(), **self._address.names()
+            )
             return UnavailableError(told + ".")
         return super()._ended()
 
@@ -71,17 +98,21 @@ class SshAgent(RemoteAgent):
             return _SIGNALLED - status
         return status
 
+    @property
+    def _connected(self) -> bool:
+        """Whether the device was there when this began."""
+        return self._answered or (isinstance(self._depot, SshAgent) and self._depot._answered)  # noqa: SLF001
+
     def _lost(self) -> SlimedgeError:
         said = self._said()
         for text, remedy in _REMEDIES.items():
-            if text in said and not self._answered:
-                name = self._place.rpartition("@")[2]
-                return UnavailableError(f"{remedy.format(host=self._place, name=name)}.")
-        if self._answered:
+            if text in said and not self._connected:
+                return UnavailableError(f"{remedy.format(**self._address.names())}.")
+        if self._connected:
             return RunError(
                 f"the connection was lost while {self._doing}; check that it is on, has power enough and stays in this "
                 "network."
             )
         return UnavailableError(
-            f"ssh could not connect: {self._last_words()}; try `ssh {self._place}` by hand."
+            f"ssh could not connect: {self._last_words()}; try `{self._address.names()['ssh']}` by hand."
         )

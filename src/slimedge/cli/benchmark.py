@@ -9,6 +9,7 @@ import typer
 
 from slimedge.cli import options
 from slimedge.cli.output import Output
+from slimedge.errors import CheckError
 from slimedge.progress import on_terminal
 
 
@@ -25,19 +26,28 @@ def benchmark(
     effort: options.Effort = "default",
     allow_fallback: options.AllowFallback = False,
     trust: options.Trust = False,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            "--time-limit",
+            metavar="SECONDS",
+            help="After which a device that does not answer has failed; by default 600.",
+        ),
+    ] = None,
     to_json: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Time model files against each other.
+    """Time model files against each other, here and on devices.
 
-    One interleaved run measures latency, load, first run and memory.
+    One interleaved run a device measures latency, load, first run and memory; each file on each target is a row. Exits
+    with 1 when some rows failed, and as the first of them where all did.
     """
     output = Output(to_json, quiet)
     from slimedge.benchmarks.benchmarking import benchmark as measure
     from slimedge.benchmarks.reporting import timing
 
     with on_terminal(quiet=quiet) as progress:
-        run = measure(
+        found = measure(
             artifacts,
             targets=target or (),
             threads=threads,
@@ -45,7 +55,14 @@ def benchmark(
             effort=effort,
             allow_fallback=allow_fallback,
             trust=trust,
+            limit_s=time_limit,
             progress=progress,
         )
-    output.show(lambda console: timing.show(run, console))
-    output.write_json(lambda: timing.as_json(run))
+    if any(row.error is None for row in found.rows) or len(found.rows) > 1:
+        output.show(lambda console: timing.show(found, console))
+    output.write_json(lambda: timing.as_json(found))
+    failed = [row.error for row in found.rows if row.error is not None]
+    if failed and len(failed) == len(found.rows):
+        raise failed[0]
+    if failed:
+        raise CheckError(f"{len(failed)} of {len(found.rows)} rows failed: {failed[0]}")
