@@ -49,12 +49,15 @@ def _made(memory_bytes: int, root: Path) -> Path | None:
         with suppress(OSError):
             folder.mkdir()
             try:
-                (folder / limits[0]).write_text(str(memory_bytes))
+                with (folder / limits[0]).open(
+                    "r+"
+                ) as file:  # where it is a cgroup, the file is there already
+                    file.write(str(memory_bytes))
             except OSError:
                 folder.rmdir()
                 continue
-            with suppress(OSError):  # without swap at all there is no such file
-                (folder / limits[1]).write_text("0" if limits[1].endswith("max") else str(memory_bytes))
+            with suppress(OSError), (folder / limits[1]).open("r+") as file:  # no such file without swap
+                file.write("0" if limits[1].endswith("max") else str(memory_bytes))
             return folder
     return None
 

@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+kept = []
 FLOAT = {"dtype": "float32", "scale": None, "zero_point": None}
 
 
@@ -23,6 +24,8 @@ def misbehave(what):
         os._exit(7)
     elif what == "endless":
         ctypes.PyDLL(None).sleep(1000)  # in C, without letting go of the interpreter
+    elif what.startswith("hungry_"):
+        kept.append(bytearray(os.urandom(1)) * int(what[len("hungry_") :]))
     elif what == "memory":
         raise MemoryError
     elif what == "refused":

@@ -359,4 +359,4 @@ def test_a_real_run_measures_everything_and_its_json_is_complete(files, monkeypa
 def test_the_target_cpu_is_what_every_file_runs_on_anyway() -> None:
     from slimedge.benchmarks.entries import _entries
 
-    assert _entries([], ["cpu"]) == []
+    assert _entries([], ["cpu"], on_every_target=False) == []

@@ -18,6 +18,15 @@ from slimedge.runtime.targets import Target, available_targets, parse_target, ta
         (" ORT:CUDA ", Target("ort", "cuda")),
         ("litert", Target("litert", "cpu")),
         ("reference", Target("reference", "cpu")),
+        ("ssh://pi@board/litert", Target("litert", device="ssh://pi@board")),
+        ("ssh://Board:2222", Target("", device="ssh://Board:2222")),
+        ("local?cores=1&memory=64M", Target("", device="local?cores=1&memory=64M")),
+        ("local/ort?cores=1", Target("ort", device="local?cores=1")),
+        ("ort:cuda?device_id=1", Target("ort", "cuda", options=(("device_id", "1"),))),
+        (
+            "ssh://pi@board/ort:cuda?python=venv/bin/python&device_id=1",
+            Target("ort", "cuda", "ssh://pi@board?python=venv/bin/python", (("device_id", "1"),)),
+        ),
     ],
 )
 def test_a_name_is_a_backend_and_maybe_a_provider(name, expected):
@@ -26,6 +35,60 @@ def test_a_name_is_a_backend_and_maybe_a_provider(name, expected):
 
 def test_a_target_is_written_as_it_is_named():
     assert [str(parse_target(name)) for name in ("ort", "ort:cpu", "ort:cuda")] == ["ort", "ort", "ort:cuda"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ssh://pi@board:2222/litert",
+        "ssh://pi@board",
+        "ssh://pi@board/ort:cuda?python=venv/bin/python&device_id=1",
+        "local?cores=1&memory=64M",
+        "local/litert?cores=1",
+        "ort:cuda?device_id=1",
+    ],
+)
+def test_a_target_reads_what_it_writes(name):
+    assert str(parse_target(name)) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("shh://pi@board/litert", "there is no device 'shh'; did you mean 'ssh'"),
+        ("board/litert", "there is no device 'board'"),
+        ("ssh:///litert", "'ssh://' names no host"),
+        ("ssh://-oProxyCommand=x/litert", "names no host"),
+        ("ssh://pi@board:99999/litert", "names no host"),
+        ("ssh://pi@board?python=a;b", "python=a;b is not allowed"),
+        (
+            "ssh://pi@board?cores=1",
+            "'cores' in the target 'ssh://pi@board\\?cores=1' is no setting of the device ssh",
+        ),
+        ("ssh://pi@board?python", "write each setting once, as KEY=VALUE"),
+        ("local?cores=1&cores=2", "write each setting once"),
+        ("local?cores=0", "cores=0 is not allowed; this machine has 1 to"),
+        ("local?memory=1M", "memory=1M is not allowed; give 32M or more"),
+        ("local?memory=much", "memory=much is not allowed"),
+        ("local://here/litert", "this machine is plainly 'local'"),
+        ("litert?precision=fp16", "'precision' in the target 'litert\\?precision=fp16' is no setting"),
+    ],
+)
+def test_a_name_that_says_nothing_is_told_what_is_wrong(name, message):
+    with pytest.raises(InputError, match=message):
+        parse_target(name)
+
+
+@pytest.mark.parametrize(
+    ("format_", "expected"), [("onnx", "ssh://pi@board/ort"), ("tflite", "ssh://pi@board/litert")]
+)
+def test_a_device_runs_each_format_on_its_usual_runtime(format_, expected):
+    assert str(target_for(tiny_files.artifact(f"m.{format_}"), "ssh://pi@board")) == expected
+
+
+def test_a_device_elsewhere_runs_no_keras_file():
+    with pytest.raises(InputError, match=r"runs \.onnx, \.tflite and was given m\.keras"):
+        target_for(tiny_files.artifact("m.keras"), "ssh://pi@board")
 
 
 def test_a_backend_that_is_not_there_is_told_with_those_that_are():
