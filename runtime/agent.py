@@ -63,8 +63,9 @@ KINDS = {ImportError: "unavailable", ValueError: "input"}
 WARM_WINDOWS = 3
 RECORD = "\x1e"  # comes before every answer
 PIECE = 1 << 20  # of a file that is sent in pieces
-# An abstract socket: no file that could be left behind, and gone with whoever bound it.
-HELD = "\0slimedge-measures"
+# An abstract socket: no file that could be left behind, and gone with whoever bound it. Devices that share a network
+# namespace, as containers may, are told apart by the environment.
+HELD = "\0slimedge-measures" + os.environ.get("SLIMEDGE_DEVICE", "")
 
 
 class Agent:

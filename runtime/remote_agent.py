@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from slimedge.errors import InputError, RunError, SlimedgeError, UnavailableError
@@ -43,6 +44,12 @@ class RemoteAgent(AgentProcess):
         self._carried: dict[tuple[Path, int, int], str] = {}
         self._awaited: Path | None = None
         self._versions: dict[str, str] = {}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Not at once: what runs there shall hear that nobody asks any more, and remove its folder.
+        self._end(at_once=False)
 
     def send(self, do: str, /, **fields: Any) -> None:
         """Send a request, after the files that it names."""

@@ -28,7 +28,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PidFile none
 PrintMotd no
-SetEnv TMPDIR={temporary}
+SetEnv TMPDIR={temporary} SLIMEDGE_DEVICE={temporary}
 """
 
 CLIENT = """
