@@ -86,6 +86,7 @@ def server(folder, behaviour):
         started.set()
 
     def run():
+        asyncio.set_event_loop(loop)
         loop.run_until_complete(serve())
         loop.run_forever()
         pending = asyncio.all_tasks(loop)
