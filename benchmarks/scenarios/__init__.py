@@ -1,0 +1,1 @@
+"""MLPerf-style scenarios: what a model gives under each way in which queries come."""
