@@ -118,9 +118,7 @@ def _offline(agent: Agent, scenario: Scenario, work: Work, asked: Asked, progres
         for number, (batch, level) in enumerate(pairs):
             progress(f"batch {batch}, concurrency {level}", number / (len(pairs) + 2))
             warm_up(agent, scenario, _WARM_POINT_S, samples=batch, concurrency=level)
-            points.append(
-                run_closed(agent, scenario, asked.plan.point_s, samples=batch, concurrency=level)
-            )
+            points.append(run_closed(agent, scenario, asked.plan.point_s, samples=batch, concurrency=level))
         pairs = [max(zip(pairs, points, strict=True), key=lambda each: figures(each[1]).samples_per_s)[0]]
     ((batch, level),) = pairs
     progress(f"batch {batch}, concurrency {level}, for longer", 0.9)
@@ -183,7 +181,9 @@ def _few(run: Run) -> tuple[str, ...]:
             f"It was ended after {run.seconds:.3g} s with {run.queries:,} queries, and a 99th percentile takes "
             f"{QUERIES:,}; measure longer with --effort thorough.",
         )
-    return (f"It was ended after {run.seconds:.3g} s with {run.queries:,} queries, which is as many as are kept.",)
+    return (
+        f"It was ended after {run.seconds:.3g} s with {run.queries:,} queries, which is as many as are kept.",
+    )
 
 
 def _too_slow(query_s: float, plan: Plan) -> str:

@@ -10,8 +10,8 @@ from slimedge.artifact import Artifact
 from slimedge.benchmarks.entries import Entry, opened
 from slimedge.benchmarks.scenarios.measuring import Asked, measure, work_of
 from slimedge.benchmarks.scenarios.result import Failed, ModelResult, ScenarioResult
-from slimedge.benchmarks.scenarios.scenario import PATIENCE, PLANS, Plan, Scenario
-from slimedge.errors import SlimedgeError, InputError
+from slimedge.benchmarks.scenarios.scenario import PATIENCE, PLANS, STREAMS, Plan, Scenario
+from slimedge.errors import InputError, SlimedgeError
 from slimedge.progress import Progress, silent
 from slimedge.runtime.devices.naming import device
 from slimedge.runtime.jobs import environment_from, load_request
@@ -72,7 +72,9 @@ def run_scenario(
         found = []
         for number, entry in enumerate(entries):
 
-            def tell(what: str, share: float | None = None, /, *, entry: Entry = entry, done: int = number) -> None:
+            def tell(
+                what: str, share: float | None = None, /, *, entry: Entry = entry, done: int = number
+            ) -> None:
                 progress(f"{entry.name}: {what}", (done + (share or 0.0)) / len(entries))
 
             found.append(_attempt(entry, chosen, asked, {"allow_fallback": allow_fallback}, tell))
@@ -142,9 +144,7 @@ def _scenario(given: str) -> Scenario:
     try:
         return Scenario(given)
     except ValueError:
-        raise InputError(
-            f"there is no scenario '{given}'; it can be {', '.join(Scenario)}."
-        ) from None
+        raise InputError(f"there is no scenario '{given}'; it can be {', '.join(Scenario)}.") from None
 
 
 def _check(
@@ -161,7 +161,7 @@ def _check(
         raise InputError(
             f"--batches is for the scenario offline; {scenario} has queries of a size of its own. Leave it out."
         )
-    if concurrency and scenario in {Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM}:
+    if concurrency and scenario in STREAMS:
         raise InputError(
             f"--concurrency is for the scenarios offline and server; {scenario} runs one query at a time. Leave it out."
         )
@@ -176,5 +176,3 @@ def _check(
         raise InputError(f"--latency-bound is for the scenario server; {scenario} has none. Leave it out.")
     if not latency_bound_s > 0:
         raise InputError(f"the latency bound is {latency_bound_s:g} s; give more than 0, as in 5ms.")
-
-

@@ -22,6 +22,7 @@ class Scenario(StrEnum):
     SERVER = "server"
 
 
+STREAMS = (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM)
 # "Samples/query" of the rules.
 MULTI_STREAM_SAMPLES = 8
 # A 99th percentile rests on ten of them at least.

@@ -131,9 +131,7 @@ def most_wait_s(bound_s: float, seconds: float) -> float:
     return bound_s + LATE_SHARE * seconds
 
 
-def _candidate(
-    held: Callable[..., bool], start: float, least: float, precision: float
-) -> float | None:
+def _candidate(held: Callable[..., bool], start: float, least: float, precision: float) -> float | None:
     """Step up or down until one rate held and one failed, then halve between them on a logarithmic scale."""
     low: float | None = None
     high: float | None = None
