@@ -176,14 +176,10 @@ def _few(run: Run) -> tuple[str, ...]:
     """Say that a run was ended before it was as long as it was to be."""
     if run.ending == "enough":
         return ()
+    ended = f"It was ended after {run.seconds:.3g} s with {run.queries:,} queries"
     if run.queries < QUERIES:
-        return (
-            f"It was ended after {run.seconds:.3g} s with {run.queries:,} queries, and a 99th percentile takes "
-            f"{QUERIES:,}; measure longer with --effort thorough.",
-        )
-    return (
-        f"It was ended after {run.seconds:.3g} s with {run.queries:,} queries, which is as many as are kept.",
-    )
+        return (f"{ended}, and a 99th percentile takes {QUERIES:,}; measure longer with --effort thorough.",)
+    return (f"{ended}, which is as many as are kept.",)
 
 
 def _too_slow(query_s: float, plan: Plan) -> str:

@@ -167,8 +167,8 @@ def _check(
         )
     if len(set(concurrency)) > 1 and scenario is Scenario.SERVER:
         raise InputError(
-            f"--concurrency is {','.join(map(str, concurrency))}; a server has one number of workers. Give one, or sweep "
-            "with the scenario offline."
+            f"--concurrency is {','.join(map(str, concurrency))}; a server has one number of workers. Give one, "
+            "or sweep with the scenario offline."
         )
     if latency_bound_s is None:
         return

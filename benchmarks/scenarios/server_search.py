@@ -1,8 +1,9 @@
 """The highest rate of arrivals at which a server's 99th percentile stays under a bound.
 
-As the rules have it, each trial is a run at one rate, a binary search finds a candidate, and where the run that confirms
-it fails, the rate is lowered a little and tried again. Here the trials are short and all have the same arrivals but for
-their scale, so that a higher rate is a harder one; the run that confirms is longer and has other arrivals.
+As the rules have it, each trial is a run at one rate, a binary search finds a candidate, and where the run that
+confirms it fails, the rate is lowered a little and tried again. Here the trials are short and all have the same
+arrivals but for their scale, so that a higher rate is a harder one; the run that confirms is longer and has other
+arrivals.
 
 Reference:
     MLCommons, "MLPerf Inference Rules", "Load Generator".

@@ -78,8 +78,8 @@ def samples_of_a_query(artifact: Artifact, wanted: int) -> int:
         return fixed
     if wanted % fixed:
         raise InputError(
-            f"a multi-stream query has {wanted} samples, but {artifact.path.name} runs batches of {fixed}, of which they "
-            f"are no multiple; export it with a batch of 1, 2, 4 or {wanted}, or an open one."
+            f"a multi-stream query has {wanted} samples, but {artifact.path.name} runs batches of {fixed}, of which "
+            f"they are no multiple; export it with a batch of 1, 2, 4 or {wanted}, or an open one."
         )
     return wanted
 
