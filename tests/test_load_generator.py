@@ -8,9 +8,8 @@ import time
 import numpy as np
 import pytest
 from scipy import stats
-from virtual_time import Clock, SharedClock
+from virtual_time import Clock, in_shared_time
 
-from slimedge.runtime import load_generator
 from slimedge.runtime.load_generator import (
     AWAKE_NS,
     generate,
@@ -81,37 +80,6 @@ def test_offline_everything_was_there_from_the_start():
     assert told["issued_ns"] == [0, 0, 0]
     assert told["started_ns"] == [0, 10, 17]
     assert told["ended_ns"] == [10, 17, 47]
-
-
-def in_shared_time(settings, duration_of, workers):
-    """Run several workers in one made-up time; `duration_of` gives the nanoseconds of the run of a worker."""
-    clock = SharedClock(workers)
-
-    class LeavingSource:
-        """Tells the clock when a worker gets nothing more."""
-
-        def __init__(self, inner):
-            self._inner = inner
-            self.ending = None
-
-        def take(self, now):
-            query = self._inner.take(now)
-            self.ending = self._inner.ending
-            if query is None:
-                clock.leave()
-            return query
-
-    original = load_generator._all_at_once
-
-    def watched(works, source):
-        original(works, source)
-
-    sources = {name: getattr(load_generator, name) for name in ("_Supply", "_Arrivals")}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, made in sources.items():
-            patch.setattr(load_generator, name, lambda given, made=made: LeavingSource(made(given)))
-        runs = [lambda number=number: clock.run(duration_of(number)) for number in range(workers)]
-        return generate(settings, runs, clock, clock.wait)
 
 
 def test_workers_share_offline_work_as_they_get_done():

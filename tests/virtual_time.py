@@ -6,6 +6,10 @@ import heapq
 import itertools
 import threading
 
+import pytest
+
+from slimedge.runtime import load_generator
+
 
 class Clock:
     """A clock for one worker: waiting and running move it on, looking at it does not."""
@@ -68,3 +72,34 @@ class SharedClock:
         if self._turn is None and self._waiting and len(self._waiting) == self._workers:
             self._turn = heapq.heappop(self._waiting)
             self._changed.notify_all()
+
+
+def in_shared_time(settings, duration_of, workers):
+    """Run several workers in one made-up time; `duration_of` gives the nanoseconds of the run of a worker."""
+    clock = SharedClock(workers)
+
+    class LeavingSource:
+        """Tells the clock when a worker gets nothing more."""
+
+        def __init__(self, inner):
+            self._inner = inner
+            self.ending = None
+
+        def take(self, now):
+            query = self._inner.take(now)
+            self.ending = self._inner.ending
+            if query is None:
+                clock.leave()
+            return query
+
+    original = load_generator._all_at_once
+
+    def watched(works, source):
+        original(works, source)
+
+    sources = {name: getattr(load_generator, name) for name in ("_Supply", "_Arrivals")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, made in sources.items():
+            patch.setattr(load_generator, name, lambda given, made=made: LeavingSource(made(given)))
+        runs = [lambda number=number: clock.run(duration_of(number)) for number in range(workers)]
+        return load_generator.generate(settings, runs, clock, clock.wait)

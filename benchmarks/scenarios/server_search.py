@@ -122,8 +122,8 @@ def holds(run: Run, bound_s: float) -> bool:
 def most_wait_s(bound_s: float, seconds: float) -> float:
     """Give the wait after which a run of a server cannot hold any more.
 
-    Queries are served in their order. So when one has waited for w, all that came in the time from then to the bound
-    before now are late, which is w - bound of the run's seconds; where that is more than 1 %, so is their share.
+    Queries are served in their order. So when one has waited for w, all that came since then, but in the last seconds
+    of the bound, are late: those of w - bound of the run's seconds. Where that is over 1 % of them, so is their share.
 
     Args:
         bound_s: of the 99th percentile.
