@@ -34,7 +34,7 @@ LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
 .PHONY: help demo test install lint wheel clean zoo measure full-set qat pruned words speed weight-only aa export-cost \
-	calibration-cost observer-effect method-effect bit-budget activation-bits channels channel-exactness clustered low-rank \
+	harness-overhead calibration-cost observer-effect method-effect bit-budget activation-bits channels channel-exactness clustered low-rank \
 	distilled recipes resuming two-workers qat-recipe train-demo train-words peers
 
 help:
@@ -57,7 +57,7 @@ zoo: install
 	$(BIN)/python -m slimedge.benchmarks.zoo
 
 measure: full-set qat pruned words speed weight-only aa export-cost calibration-cost observer-effect method-effect \
-	bit-budget activation-bits channels channel-exactness clustered low-rank distilled recipes resuming two-workers
+	harness-overhead bit-budget activation-bits channels channel-exactness clustered low-rank distilled recipes resuming two-workers
 
 full-set: install
 	$(BIN)/python -m slimedge.benchmarks.full_set
@@ -85,6 +85,10 @@ weight-only: install
 aa: install
 	$(BIN)/slimedge demo --quiet --effort quick --output build/aa
 	$(BIN)/python -m slimedge.benchmarks.aa build/aa/resnet8_int8.tflite build/aa/resnet8.onnx
+
+# What the agent's sampling adds to a latency, in one process with bare loops.
+harness-overhead: install
+	$(BIN)/python -m slimedge.benchmarks.harness_overhead
 
 export-cost: install
 	$(BIN)/python -m slimedge.benchmarks.export_cost --rounds 2

@@ -195,6 +195,16 @@ def test_streams_are_drawn_beside_each_other_where_there_are_two():
     assert search_chart(streams().measured[0]) is None
 
 
+def test_two_runs_that_differ_by_noise_do_not_fill_the_axis():
+    alike = [
+        model(name, run_of(Scenario.SINGLE_STREAM, 1e-3 * share, tail=1.0))
+        for name, share in (("a", 1), ("b", 1.01))
+    ]
+    first, second = models_chart(alike).spots
+    assert 0 < first.left - second.left < 5
+    assert 2 <= len(models_chart(alike).across) <= 8
+
+
 def test_trials_are_told_from_the_lowest_rate_to_the_highest():
     assert [row.outcome for row in point_rows(server().models[0])] == [
         "held",
@@ -251,7 +261,7 @@ def test_the_page_draws_every_run_asks_for_nothing_and_fits(sample, width, dark,
         runs = [
             *(len(each.points) + len(each.search.trials if each.search else ()) for each in result.measured)
         ]
-        assert len(inside) == (sum(runs) or 2)
+        assert len(inside) == (sum(number for number in runs if number > 1) or 2)
         assert all(inside)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(CUT) == []

@@ -14,6 +14,8 @@ from slimedge.benchmarks.scenarios.metrics import Figures, figures
 from slimedge.benchmarks.scenarios.result import ModelResult
 from slimedge.benchmarks.scenarios.server_search import Search
 
+_NARROWEST = 0.21  # decades; below 0.2 an axis has ticks at every twentieth
+
 
 @dataclass(frozen=True, slots=True)
 class Spot:
@@ -97,8 +99,8 @@ def sweep_chart(model: ModelResult) -> Chart | None:
 
 
 def search_chart(model: ModelResult) -> Chart | None:
-    """Draw the rates that a server was tried at; None where there were none."""
-    if model.search is None or not model.search.trials:
+    """Draw the rates that a server was tried at; None for fewer than two."""
+    if model.search is None or len(model.search.trials) < 2:
         return None
     seen = [
         _Seen(
@@ -153,10 +155,10 @@ def _chart(
     joined: bool = False,
     search: Search | None = None,
 ) -> Chart:
-    across = Axis.logarithmic([each.found.samples_per_s for each in seen])
+    across = _axis([each.found.samples_per_s for each in seen])
     heights = [height for each in seen for height in (each.found.p50_s, each.found.p99_s) if height]
     bound_s = None if search is None else search.bound_s
-    up = Axis.logarithmic(heights if bound_s is None else [*heights, bound_s])
+    up = _axis(heights if bound_s is None else [*heights, bound_s])
 
     def top(latency_s: float) -> float:
         return round(100.0 - up.place(log10(latency_s)), 3)
@@ -184,6 +186,13 @@ def _chart(
         up=tuple(Tick(round(100.0 - up.place(at), 3), short(10.0**at)) for at in up.ticks),
         key=key,
     )
+
+
+def _axis(values: Sequence[float]) -> Axis:
+    """Give a logarithmic axis around values, no narrower than a factor of 1.6, within which noise would look large."""
+    low, high = log10(min(values)), log10(max(values))
+    room = max(0.08 * (high - low), (_NARROWEST - (high - low)) / 2)
+    return Axis.between(low - room, high + room)
 
 
 def _in_words(found: Figures) -> str:
