@@ -80,9 +80,7 @@ def board(folder):
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     found = Board(folder, port)
-    (folder / "sshd_config").write_text(
-        CONFIG.format(port=port, folder=folder, temporary=found.temporary)
-    )
+    (folder / "sshd_config").write_text(CONFIG.format(port=port, folder=folder, temporary=found.temporary))
     host_key = (folder / "host_key.pub").read_text().split()
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key[0]} {host_key[1]}\n")
     (folder / "ssh_config").write_text(CLIENT.format(folder=folder))

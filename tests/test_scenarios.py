@@ -331,6 +331,24 @@ def test_every_model_is_a_row_in_its_order(lab, tmp_path):
     assert told[-1][0].startswith("a.onnx: ")
 
 
+def test_a_model_runs_on_every_target_that_opens_it(lab, tmp_path):
+    files = [tiny_files.float_onnx(tmp_path / "m.onnx").path]
+    result = run_scenario(files, "multi-stream", effort="quick", targets=["ort", "local/ort?cores=1"])
+    assert [(model.name, str(model.target)) for model in result.models] == [
+        ("m.onnx", "ort"),
+        ("m.onnx", "local/ort?cores=1"),
+    ]
+
+
+def test_a_target_that_measures_in_its_own_way_is_refused(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "measurer_name", lambda _target: "compiler")
+    with pytest.raises(
+        InputError, match="the target 'ort' has a way of its own to measure, which knows no scenarios"
+    ):
+        run_scenario([tiny_files.float_onnx(tmp_path / "m.onnx").path], "offline")
+    assert lab.asked == []
+
+
 def test_a_model_that_fails_costs_only_its_row(lab, tmp_path):
     lab.trouble = "it died."
     (model,) = run_scenario(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimedge.artifact import Artifact
 from slimedge.benchmarks.entries import Entry, opened
+from slimedge.benchmarks.measurers import measurer_name
 from slimedge.benchmarks.scenarios.measuring import Asked, measure, work_of
 from slimedge.benchmarks.scenarios.result import Failed, ModelResult, ScenarioResult
 from slimedge.benchmarks.scenarios.scenario import PATIENCE, PLANS, STREAMS, Plan, Scenario
@@ -42,7 +43,7 @@ def run_scenario(
     Args:
         models: Keras models, artifacts, or paths of `.keras`, `.onnx` or `.tflite` files.
         scenario: `single-stream`, `multi-stream`, `offline` or `server`.
-        targets: names of targets.
+        targets: names of targets; a model runs on each that opens it, on its usual runtime where none does.
         threads: of the runtime, for each worker.
         batches: offline only; to try. Empty tries 1, 2, 4, … 32 where a file takes any batch.
         concurrency: offline: numbers of workers to try, empty for 1, 2, 4, … up to the processors; server: how many
@@ -66,9 +67,14 @@ def run_scenario(
         raise InputError("there is nothing to measure; name at least one model.")
     _check(chosen, batches, concurrency, latency_bound_s, threads)
     asked = Asked(PLANS[effort], threads, batches, concurrency, latency_bound_s)
-    with opened([models], targets, trust=trust) as ((*entries,),):
-        for entry in entries:
-            work_of(chosen, entry.artifact, asked, cores=1)  # bad input ends before anything is measured
+    with opened([models], targets, trust=trust, on_every_target=True) as ((*entries,),):
+        for entry in entries:  # bad input ends before anything is measured
+            if measurer_name(entry.target) != "agents":
+                raise InputError(
+                    f"the target '{entry.target}' has a way of its own to measure, which knows no scenarios; leave "
+                    "--scenario out, or choose a target that runs litert, ort or another runtime."
+                )
+            work_of(chosen, entry.artifact, asked, cores=1)
         found = []
         for number, entry in enumerate(entries):
 
