@@ -33,7 +33,7 @@ from slimedge.artifact_file import read_artifact
 from slimedge.benchmarks import statistics
 from slimedge.benchmarks.bundled import conclude, show
 from slimedge.comparison import Speedup
-from slimedge.runtime import facts, sensors
+from slimedge.runtime import facts, load_generator, sensors
 from slimedge.runtime.agent import Agent
 from slimedge.runtime.backends import BACKENDS
 from slimedge.runtime.jobs import load_request
@@ -89,7 +89,7 @@ def sampled(file: Path) -> list[dict[str, float]]:
     """
     artifact = read_artifact(file)
     target = target_for(artifact)
-    agent = Agent(BACKENDS[target.backend], facts, sensors)
+    agent = Agent(BACKENDS[target.backend], facts, sensors, load_generator)
     answer = agent.answer({"do": "load", **load_request(Job(artifact, target), timed=True)})
     if not answer["ok"]:
         raise RuntimeError(answer["message"])
@@ -173,10 +173,12 @@ def compare(runtime: str, launches: Sequence[Sequence[Mapping[str, float]]]) -> 
     found = []
     for name, ours, bare, barred in COMPARISONS[runtime]:
         pair = [np.array([[turn[each] for turn in launch] for launch in launches]) for each in (ours, bare)]
+        ours_us, bare_us = (float(np.median(medians)) / 1e3 for medians in pair)
         found.append(
             Compared(
                 f"{runtime}: {name}",
-                *(float(np.median(medians)) / 1e3 for medians in pair),
+                ours_us,
+                bare_us,
                 ratio=statistics.speedup(pair[0], pair[1]),
                 most=MOST_RATIO if barred else None,
             )

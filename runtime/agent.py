@@ -4,9 +4,9 @@
     python agent.py --cores N …    as if the machine had so many processors
     python agent.py                without a backend: keeps files and holds the machine
 
-Self-contained: this file, `facts.py` and `sensors.py` beside it, the backend's file, numpy and one runtime, from Python
-3.8 on; so the same files measure here, over SSH or on an emulated board. A crash in native code, an endless loop or too
-little memory ends this process and no other.
+Self-contained: this file with `facts.py`, `sensors.py` and `load_generator.py` beside it, the backend's file, numpy and
+one runtime, from Python 3.8 on; so the same files measure here, over SSH or on an emulated board. A crash in native
+code, an endless loop or too little memory ends this process and no other.
 
 Requests are objects with a field `do`; answers have `ok`, and where that is false `kind` (`input`, `unavailable`,
 `run`) and `message`, one sentence. An answer is one line behind a record separator (RFC 7464), so that what a login
@@ -18,7 +18,8 @@ shell prints is never taken for one. A request may carry `limit_s`: the agent en
     hold      → {}; refuses where another agent holds this machine; lets go when it ends
     put       name, data (base64), more (whether to append) → path; writes a file into the current folder
     get       path, offset → data (base64), more
-    load      model, format, threads, pin (to as many of the fastest processors), priority (whether to come before other
+    load      model, format, threads, workers (whose threads there must be processors for, by default 1), pin (to as
+              many of the fastest processors), priority (whether to come before other
               programs where that is allowed), options (of the backend), grids ({inputs, outputs: {name: [scale, zero
               point]}}), inputs (.npz or null), batch, seed, slowdown (for tests of the measuring: stretches every run
               by that share)
@@ -27,6 +28,8 @@ shell prints is never taken for one. A request may carry `limit_s`: the agent en
     warm      window_s, warm_limit_s, tolerance → runs, seconds, stable, run_s (median of the last window)
     time      settle_s, seconds, runs, resident → samples_ns, at least so many and for at least so long; energy_j, the
               machine's for one run, or null
+    scenario  settings (of `load_generator.py`), concurrency, samples (in a query) → issued_ns, started_ns, ended_ns of
+              every query, ending; the last request of its conversation that times anything
     predict   inputs (.npz), outputs (.npz to write), float by name → rows
     ops       → integer, total, heavy [[name, type, is integer]], providers {provider: nodes}
     memory    → peak_rss_bytes, model_bytes
@@ -75,17 +78,26 @@ class Agent:
         backend: what the backend's file offers (`slimedge.runtime.protocols.Backend`).
         facts: the module `facts`.
         sensors: the module `sensors`.
+        load_generator: the module `load_generator`.
         clock: gives nanoseconds.
     """
 
     def __init__(
-        self, backend: Any, facts: Any, sensors: Any, clock: Callable[[], int] = time.perf_counter_ns
+        self,
+        backend: Any,
+        facts: Any,
+        sensors: Any,
+        load_generator: Any,
+        clock: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self._backend = backend
         self._facts = facts
         self._sensors = sensors
+        self._load_generator = load_generator
         self._clock = clock
         self._model: Any = None
+        self._loaded: Dict[str, Any] = {}
+        self._workers: List[Any] = []
         self._feeds: Dict[str, Any] = {}
         self._run: Callable[[], Any] = lambda: None
         self._resident_run: Any = None
@@ -163,7 +175,9 @@ class Agent:
                 "quota).".format(threads, most)
             )
         if request.get("pin"):
-            _bind(self._facts.measuring_cpus(threads))  # before any pool of threads, which inherits it
+            _bind(
+                self._facts.measuring_cpus(threads * request.get("workers", 1))
+            )  # before any pool of threads, which inherits it
         self._require()
         before = self._reset_peak()
         begin = self._clock()
@@ -171,6 +185,7 @@ class Agent:
             request["model"], request["format"], threads=threads, **request.get("options", {})
         )
         loaded = self._clock()
+        self._loaded, self._workers = dict(request, threads=threads), [self._model]
         self._complete_grids(request.get("grids", {}))
         self._feeds = self._timing_feeds(request)
         self._run = self._model.bind(self._feeds)
@@ -222,6 +237,26 @@ class Agent:
         spent_j = self._sensors.energy_between(before, self._sensors.energy())
         runs = len(settling) + len(samples)
         return {"samples_ns": samples, "energy_j": None if spent_j is None else spent_j / runs}
+
+    def do_scenario(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        """Run a scenario; see `load_generator.py`."""
+        loaded, samples = self._loaded, request["samples"]
+        while len(self._workers) < request["concurrency"]:
+            self._workers.append(
+                self._backend.load(
+                    loaded["model"], loaded["format"], threads=loaded["threads"], **loaded.get("options", {})
+                )
+            )
+        batch = self._fixed_batch() or samples
+        feeds = self._timing_feeds(dict(loaded, batch=batch))
+        runs = [
+            self._load_generator.repeated(model.bind(feeds), samples // batch)
+            for model in self._workers[: request["concurrency"]]
+        ]
+        for run in runs:
+            run()  # the first one of a new batch gets its memory
+        answer: Dict[str, Any] = self._load_generator.generate(request["settings"], runs)
+        return answer
 
     def do_predict(self, request: Dict[str, Any]) -> Dict[str, Any]:
         """Run all examples of an archive and write the outputs as floats."""
@@ -464,13 +499,13 @@ def main() -> None:
     if hasattr(select, "poll"):
         _end_with_parent()
     backend = arguments.backend and _from_file(arguments.backend, "slimedge_agent_backend").BACKEND
-    facts, sensors = (
+    facts, sensors, load_generator = (
         _from_file(os.path.join(HERE, name + ".py"), "slimedge_agent_" + name)
-        for name in ("facts", "sensors")
+        for name in ("facts", "sensors", "load_generator")
     )
     if arguments.cores is not None:
         _bind(facts.measuring_cpus(arguments.cores))
-    agent = Agent(backend, facts, sensors)
+    agent = Agent(backend, facts, sensors, load_generator)
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "quit":

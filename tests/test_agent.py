@@ -14,6 +14,7 @@ import pytest
 
 from slimedge.errors import InputError, RunError, UnavailableError
 from slimedge.runtime import agent as agent_file
+from slimedge.runtime import load_generator
 from slimedge.runtime.agent import Agent, dequantize, quantize, read_arrays, write_arrays
 from slimedge.runtime.agent_process import AgentProcess
 from slimedge.runtime.facts import measuring_cpus
@@ -56,7 +57,7 @@ class Clock:
 def timing(*durations):
     """An agent whose model takes exactly so long."""
     clock = Clock(*durations)
-    agent = Agent(fake_backend.BACKEND, Facts(), Sensors(), clock)
+    agent = Agent(fake_backend.BACKEND, Facts(), Sensors(), load_generator, clock)
     agent._run = clock.run
     return agent, clock
 
@@ -205,7 +206,7 @@ def test_inputs_that_do_not_fit_are_told_by_name_and_shape(conversation, tmp_pat
 
 
 def test_given_inputs_are_what_is_timed(tmp_path):
-    agent = Agent(fake_backend.BACKEND, Facts(), Sensors())
+    agent = Agent(fake_backend.BACKEND, Facts(), Sensors(), load_generator)
     np.savez(tmp_path / "in.npz", x=np.float32([[1, 2], [3, 4], [5, 6]]))
     agent.do_load({"model": "good.onnx", "inputs": str(tmp_path / "in.npz"), **LOAD, "batch": 2})
     assert agent._run()["y"].tolist() == [[2, 4], [6, 8]]
@@ -214,7 +215,7 @@ def test_given_inputs_are_what_is_timed(tmp_path):
 def test_without_inputs_seeded_random_numbers_are_timed():
     fed = []
     for _ in range(2):
-        agent = Agent(fake_backend.BACKEND, Facts(), Sensors())
+        agent = Agent(fake_backend.BACKEND, Facts(), Sensors(), load_generator)
         agent.do_load({"model": "good.onnx", **LOAD, "batch": 4})
         fed.append(agent._run()["y"])
     assert fed[0].shape == (4, 2)

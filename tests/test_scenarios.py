@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import scenario_agent
 import tiny_files
 from scenario_lab import Lab
 from scipy import stats
@@ -24,6 +23,7 @@ from slimedge.benchmarks.scenarios.scenario import PLANS, Plan, Scenario
 from slimedge.benchmarks.scenarios.server_search import holds, most_wait_s, search
 from slimedge.benchmarks.scenarios.sweep import batches_of, levels_of, samples_of_a_query
 from slimedge.errors import InputError
+from slimedge.runtime.devices.local import Local
 from slimedge.runtime.targets import Target
 
 SHORT = Plan(seconds=2.0, point_s=0.3, trial_s=1.5, most_trial_s=20.0, precision=0.1)
@@ -410,7 +410,7 @@ REAL = Plan(seconds=0.3, point_s=0.05, trial_s=0.2, most_trial_s=5.0, precision=
 def test_a_real_model_is_measured_end_to_end(scenario, tmp_path):
     artifact = tiny_files.float_onnx(tmp_path / "m.onnx")
     asked = Asked(REAL, concurrency=[1] if scenario is Scenario.SERVER else ())
-    model = measure_model(Entry("m", artifact, Target("ort")), scenario, asked, scenario_agent.Here())
+    model = measure_model(Entry("m", artifact, Target("ort")), scenario, asked, Local())
     assert model.provider == "cpu"
     assert model.environment.versions["onnxruntime"]
     run = model.run or model.search.trials[-1].run  # on a machine that does much else no rate may hold
@@ -423,11 +423,7 @@ def test_a_real_model_is_measured_end_to_end(scenario, tmp_path):
 def test_a_tflite_file_of_one_sample_runs_eight_times_for_a_query_of_eight(tmp_path):
     artifact = tiny_files.tflite(tmp_path / "m.tflite", integer=False)
     one, eight = (
-        figures(
-            measure_model(
-                Entry("m", artifact, Target("litert")), scenario, Asked(REAL), scenario_agent.Here()
-            ).run
-        )
+        figures(measure_model(Entry("m", artifact, Target("litert")), scenario, Asked(REAL), Local()).run)
         for scenario in (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM)
     )
     assert 4 < eight.p50_s / one.p50_s < 16

@@ -145,11 +145,7 @@ def _ask(agent: Agent, samples: int, concurrency: int, **settings: Any) -> Mappi
 def _read(
     told: Mapping[str, Any], scenario: Scenario, samples: int, concurrency: int, rate_per_s: float | None
 ) -> Run:
-    return Run(
-        scenario,
-        samples,
-        concurrency,
-        rate_per_s,
-        *(np.asarray(told[field], np.int64) for field in ("issued_ns", "started_ns", "ended_ns")),
-        ending=told["ending"],
+    issued, started, ended = (
+        np.asarray(told[field], np.int64) for field in ("issued_ns", "started_ns", "ended_ns")
     )
+    return Run(scenario, samples, concurrency, rate_per_s, issued, started, ended, ending=told["ending"])

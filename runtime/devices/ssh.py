@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from slimedge.errors import InputError, UnavailableError
-from slimedge.runtime import agent, facts, sensors
+from slimedge.runtime import agent, facts, load_generator, sensors
 from slimedge.runtime.backends import backend_file
 from slimedge.runtime.devices.naming import check_settings
 from slimedge.runtime.devices.ssh_agent import NO_FOLDER, NO_NUMPY, NO_PYTHON, Address, SshAgent
@@ -130,7 +130,7 @@ class Ssh:
 
     def command(self, backend: str | None) -> list[str]:
         """Give the command that starts an agent there; one without a backend keeps files and holds the device."""
-        files = [Path(inspect.getfile(module)) for module in (agent, facts, sensors)]
+        files = [Path(inspect.getfile(module)) for module in (agent, facts, sensors, load_generator)]
         files += [backend_file(backend)] if backend else []
         script = _SCRIPT.format(
             no_folder=NO_FOLDER,
