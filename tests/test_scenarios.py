@@ -15,7 +15,6 @@ from slimedge.benchmarks.entries import Entry
 from slimedge.benchmarks.scenarios import running
 from slimedge.benchmarks.scenarios.measuring import Asked
 from slimedge.benchmarks.scenarios.metrics import figures, most_above, percentile, upper_percentile
-from slimedge.benchmarks.scenarios.reading import numbers_of, seconds_of
 from slimedge.benchmarks.scenarios.result import Failed, headline
 from slimedge.benchmarks.scenarios.run import Run
 from slimedge.benchmarks.scenarios.running import measure_model, run_scenario
@@ -427,32 +426,3 @@ def test_a_tflite_file_of_one_sample_runs_eight_times_for_a_query_of_eight(tmp_p
         for scenario in (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM)
     )
     assert 4 < eight.p50_s / one.p50_s < 16
-
-
-# What people write
-
-
-@pytest.mark.parametrize(("text", "numbers"), [("1,2,4", (1, 2, 4)), (" 8 ", (8,)), ("1, 16", (1, 16))])
-def test_numbers_are_read_with_commas_between(text, numbers):
-    assert numbers_of(text, "--batches") == numbers
-
-
-@pytest.mark.parametrize("text", ["", "0", "1,", "-1", "1.5", "two", "1;2", "²"])
-def test_what_is_no_list_of_numbers_is_refused(text):
-    with pytest.raises(
-        InputError, match=f"--batches is '{text}'; give whole numbers from 1 on".replace(".", r"\.")
-    ):
-        numbers_of(text, "--batches")
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("5ms", 5e-3), ("0.1 s", 0.1), ("250us", 250e-6), ("3 µs", 3e-6), (".5S", 0.5)]
-)
-def test_a_time_is_read_with_its_unit(text, seconds):
-    assert seconds_of(text, "--latency-bound") == pytest.approx(seconds, rel=1e-12)
-
-
-@pytest.mark.parametrize("text", ["5", "ms", "-5ms", "0ms", "5 min", "1e3ms", "5ms 3"])
-def test_a_time_without_a_unit_is_refused(text):
-    with pytest.raises(InputError, match=f"--latency-bound is '{text}'; give a time over 0 with its unit"):
-        seconds_of(text, "--latency-bound")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,9 @@ from slimedge.errors import InputError
 
 if TYPE_CHECKING:
     from slimedge.data import Data
+
+_UNITS_S = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
+_TIME = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|µs|ms|s)", re.IGNORECASE)
 
 Json = Annotated[
     str | None,
@@ -189,22 +193,40 @@ def observers(given: Sequence[str]) -> tuple[str, dict[str, str]]:
     return (everywhere or ["minmax"])[0], by_pattern
 
 
-def widths(given: str, option: str) -> tuple[int, ...]:
-    """Read numbers of bits with commas between them.
+def numbers(given: str, option: str) -> tuple[int, ...]:
+    """Read whole numbers with commas between them.
 
     Raises:
-        InputError: one is no whole number.
+        InputError: one is no whole number from 1 on.
 
     Example:
-        >>> widths("4, 8", "--bits")
+        >>> numbers("4, 8", "--bits")
         (4, 8)
     """
     parts = [part.strip() for part in given.split(",")]
-    if not all(part.isdigit() for part in parts):
+    if not all(part.isascii() and part.isdecimal() and int(part) >= 1 for part in parts):
         raise InputError(
             f"{option} {given} is not allowed; give whole numbers with commas between them, as 4,8."
         )
     return tuple(int(part) for part in parts)
+
+
+def seconds(given: str, option: str) -> float:
+    """Read a time with its unit.
+
+    Raises:
+        InputError: it has no unit, or is no time over 0.
+
+    Example:
+        >>> seconds("2.5ms", "--latency-bound"), seconds("800 us", "--latency-bound")
+        (0.0025, 0.0008)
+    """
+    match = _TIME.fullmatch(given.strip())
+    if match is None or float(match[1]) == 0:
+        raise InputError(
+            f"{option} {given} is not allowed; give a time over 0 with its unit, as 800us, 5ms or 0.1s."
+        )
+    return round(float(match[1]) * _UNITS_S[match[2].lower()], 12)
 
 
 def layer_bits(given: Sequence[str]) -> dict[str, int | str]:

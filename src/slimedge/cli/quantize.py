@@ -166,7 +166,7 @@ def quantize(
             block_size=block_size,
             bits=options.layer_bits(bits or ()),
             max_accuracy_drop=max_accuracy_drop,
-            candidates=options.widths(candidates, "--candidates"),
+            candidates=options.numbers(candidates, "--candidates"),
             target=target,
             qat_epochs=qat_epochs,
             qat_engine=qat_engine,

@@ -55,7 +55,7 @@ def sensitivity(
     output = Output(to_json, quiet)
     if html is not None:
         options.check_output(html, "--html")
-    widths = options.widths(bits, "--bits")
+    widths = options.numbers(bits, "--bits")
     split = {
         "seed": seed,
         "calibration": options.amount(calibration, "--calibration"),
