@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from slimedge.errors import InputError
 from slimedge.tflite_model import Opcode, opened
 
 # BuiltinOperator of TensorFlow's schema.fbs to the method of MicroMutableOpResolver in TFLite Micro's
@@ -162,6 +163,31 @@ def unsupported(names: Iterable[str]) -> tuple[str, ...]:
         ('ERF', 'custom FlexErf')
     """
     return tuple(name for name in names if _method(name) is None)
+
+
+def require_operators(path: Path) -> None:
+    """Refuse a file that TFLite Micro cannot run, with all that it lacks.
+
+    Args:
+        path: of a `.tflite` file.
+
+    Raises:
+        InputError: it has operators that TFLite Micro does not have, or weights stored without their zeros; or it is no
+            TFLite model, cut off, or damaged.
+    """
+    lacking = unsupported(operators(path))
+    with opened(Path(path)) as (_, model):
+        sparse = any(tensor.sparse for graph in model.subgraphs for tensor in graph.tensors)
+    if sparse:
+        raise InputError(
+            f"{Path(path).name} has weights that are stored without their zeros, which TFLite Micro cannot read; export "
+            "it with --dense."
+        )
+    if lacking:
+        raise InputError(
+            f"{Path(path).name} has operators that TFLite Micro does not have: {', '.join(lacking)}; replace the layers "
+            "that they come from."
+        )
 
 
 def resolver_methods(names: Iterable[str]) -> tuple[str, ...]:
