@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -135,7 +136,7 @@ def estimate(
 
 
 def _run_vela(path: Path, options: list[str], time_limit_s: float) -> None:
-    command = [sys.executable, "-m", "ethosu.vela.vela", str(path.absolute()), *options]
+    command = [sys.executable, "-m", "ethosu.vela", str(path.absolute()), *options]
     try:
         done = subprocess.run(
             command,
@@ -154,7 +155,10 @@ def _run_vela(path: Path, options: list[str], time_limit_s: float) -> None:
         ) from error
     if done.returncode or not any(Path(options[3]).glob("*_vela.tflite")):
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()] or ["it said nothing"]
-        how = f"status {done.returncode}" if done.returncode else "no file"
+        how = "no file"
+        if done.returncode:
+            died = done.returncode < 0
+            how = signal.Signals(-done.returncode).name if died else f"status {done.returncode}"
         raise RunError(
             f"Vela ended with {how} on {path.name}: {lines[-1].rstrip('.')[:300]}; export the model again, or name another "
             "configuration."
