@@ -187,8 +187,8 @@ def _arena(array: str, facts: Facts) -> str:
     if facts.arena_bytes is None:
         return f"// The arena was not counted: {facts.no_arena}.\n"
     return (
-        "// Counted with TFLite Micro's reference kernels and 64-bit pointers. With 32 bits it is less; kernels of a chip's\n"
-        "// vendor may need more. MicroInterpreter::arena_used_bytes() tells on the chip.\n"
+        "// Counted with TFLite Micro's reference kernels and 64-bit pointers. With 32 bits it is less; kernels of a\n"
+        "// chip's vendor may need more. MicroInterpreter::arena_used_bytes() tells on the chip.\n"
         f"constexpr unsigned int {array}_arena_bytes = {facts.arena_bytes};\n"
     )
 
@@ -197,7 +197,9 @@ def _arena_bytes(path: Path) -> tuple[int | None, str | None]:
     # By name, as export and runtime do not import each other: another process runs it.
     counting = "slimedge.runtime.microcontroller.arena:counted"
     try:
-        found: int = run_isolated(counting, {"path": str(path)}, label=f"TFLite Micro with {path.name}").result
+        found: int = run_isolated(
+            counting, {"path": str(path)}, label=f"TFLite Micro with {path.name}"
+        ).result
     except UnavailableError as error:
         return None, str(error).rstrip(".")
     return found, None

@@ -85,7 +85,7 @@ def export_model(
     folder = Path(folder)
     if isinstance(model, (str, Path)) and Path(model).suffix.lower() == f".{Format.TFLITE}":
         return _packaged(Path(model), formats, folder, name)
-    made = []
+    made: list[Artifact] = []
     with _as_file(model) as (path, lineage, modules), _as_npz(examples) as arrays:
         chosen = (quantization_of(lineage) or {}).get("chosen_for", {}).get("integers")
         integers = integers or chosen or integers_for(isa, kernel_bits(lineage))
@@ -144,14 +144,12 @@ def export_model(
     return tuple(made)
 
 
-def _packaged(
-    file: Path, formats: Sequence[str], folder: Path, name: str | None
-) -> tuple[Artifact, ...]:
+def _packaged(file: Path, formats: Sequence[str], folder: Path, name: str | None) -> tuple[Artifact, ...]:
     for item in formats:
         if item not in PACKAGINGS:
             raise InputError(
-                f"{file.name} is a TFLite file, which can be exported to {', '.join(PACKAGINGS)}; {item} is made from the "
-                ".keras file."
+                f"{file.name} is a TFLite file, which can be exported to {', '.join(PACKAGINGS)}; {item} is made from "
+                "the .keras file."
             )
     return tuple(PACKAGINGS[item](file, folder=folder, name=name) for item in formats)
 

@@ -140,7 +140,7 @@ def smallest(path: str) -> Mapping[str, Any]:
         return os.waitpid(copy, 0)[1] == 0
 
     sizes = range(most + 1)
-    return {"bytes": sizes[bisect_left(sizes, True, key=runs)]}  # noqa: FBT003 - what is searched for
+    return {"bytes": sizes[bisect_left(sizes, True, key=runs)]}
 
 
 def _answers(model: TFLiteMicroModel) -> list[Any]:
@@ -149,5 +149,7 @@ def _answers(model: TFLiteMicroModel) -> list[Any]:
     feeds = {}
     for spec in model.inputs:
         integers = np.dtype(spec["dtype"]).kind in "iu"
-        feeds[spec["name"]] = (generator.random(spec["shape"]) * (100 if integers else 1)).astype(spec["dtype"])
+        feeds[spec["name"]] = (generator.random(spec["shape"]) * (100 if integers else 1)).astype(
+            spec["dtype"]
+        )
     return list(model.bind(feeds)())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slimedge.errors import RunError, UnavailableError
-from slimedge.micro_operators import operators, resolver_methods, unsupported
+from slimedge.micro_operators import NPU_OPERATOR, operators, resolver_methods, unsupported
 from slimedge.runtime.microcontroller.arena import Arena, arena
 from slimedge.runtime.microcontroller.flash import Flash, flash
 
@@ -47,7 +47,9 @@ def describe(path: Path | str) -> Description:
     found = operators(path)
     lacking = unsupported(found)
     memory, reason = None, None
-    if lacking:
+    if NPU_OPERATOR in found:
+        reason = "it is compiled for an NPU, whose operator TFLite Micro runs on the chip only"
+    elif lacking:
         reason = f"TFLite Micro does not have {', '.join(lacking)}"
     else:
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from slimedge import tflite_file
 from slimedge.errors import InputError, RunError, UnavailableError
 from slimedge.files import atomic_path, scratch_folder
-from slimedge.micro_operators import CUSTOM, operators
+from slimedge.micro_operators import NPU_OPERATOR, operators
 from slimedge.runtime.vela.configurations import check_configuration
 from slimedge.runtime.vela.tables import Layer, Summary, read_layers, read_summary
 
@@ -21,12 +21,13 @@ from slimedge.runtime.vela.tables import Layer, Summary, read_layers, read_summa
 LABEL = "estimated"
 PACKAGE = "ethos-u-vela"
 DEFAULT_TIME_LIMIT_S = 600.0
-NPU_OPERATOR = f"{CUSTOM}ethos-u"
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What Vela says of a file on one configuration; all of it is estimated.
+    """What Vela says of a file on one configuration; all of it is estimated, for the NPU alone.
+
+    Operators that stay on the CPU are in no figure but `cpu_operators`: Vela does not know what they take there.
 
     Attributes:
         configuration: of the NPU.
@@ -110,7 +111,13 @@ def estimate(
     tflite_file.read(path)  # refuses what is damaged, of which Vela says little and ends well
     before = operators(path)
     with scratch_folder() as scratch:
-        options = ["--accelerator-config", configuration, "--output-dir", str(scratch), "--verbose-performance"]
+        options = [
+            "--accelerator-config",
+            configuration,
+            "--output-dir",
+            str(scratch),
+            "--verbose-performance",
+        ]
         if system_config is not None:
             options += ["--system-config", system_config]
         if memory_mode is not None:
@@ -150,8 +157,8 @@ def _run_vela(path: Path, options: list[str], time_limit_s: float) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise RunError(
-            f"Vela was not done compiling {path.name} after {time_limit_s:g} s and was ended; allow more time, or use a "
-            "smaller model."
+            f"Vela was not done compiling {path.name} after {time_limit_s:g} s and was ended; allow more time, or use "
+            "a smaller model."
         ) from error
     if done.returncode or not any(Path(options[3]).glob("*_vela.tflite")):
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()] or ["it said nothing"]
@@ -160,8 +167,8 @@ def _run_vela(path: Path, options: list[str], time_limit_s: float) -> None:
             died = done.returncode < 0
             how = signal.Signals(-done.returncode).name if died else f"status {done.returncode}"
         raise RunError(
-            f"Vela ended with {how} on {path.name}: {lines[-1].rstrip('.')[:300]}; export the model again, or name another "
-            "configuration."
+            f"Vela ended with {how} on {path.name}: {lines[-1].rstrip('.')[:300]}; export the model again, or name "
+            "another configuration."
         )
 
 

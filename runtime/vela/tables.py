@@ -103,7 +103,9 @@ def read_summary(text: str) -> Summary:
     """
     rows = _rows(text)
     if len(rows) != 1:
-        raise RunError(f"Vela's summary has {len(rows)} rows, where one was expected; install another ethos-u-vela.")
+        raise RunError(
+            f"Vela's summary has {len(rows)} rows, where one was expected; install another ethos-u-vela."
+        )
     row = rows[0]
     speed = _number(row, "inferences_per_second")
     return Summary(

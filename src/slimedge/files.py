@@ -39,7 +39,10 @@ def atomic_path(path: Path, *, beside: Sequence[str] = ()) -> Iterator[Path]:
         folder.mkdir(mode=0o700)
         temporary = folder / path.name
         yield temporary
-        finals = [*((temporary.with_suffix(each), path.with_suffix(each)) for each in beside), (temporary, path)]
+        finals = [
+            *((temporary.with_suffix(each), path.with_suffix(each)) for each in beside),
+            (temporary, path),
+        ]
         for made, _ in finals:
             with made.open("rb+") as file:
                 os.fsync(file.fileno())

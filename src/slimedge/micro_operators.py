@@ -136,6 +136,8 @@ CUSTOM_METHODS: Mapping[str, str] = {
 }
 # What files call an operator that is not built in begins with this here.
 CUSTOM = "custom "
+# What Vela puts in the place of all that an Ethos-U runs.
+NPU_OPERATOR = f"{CUSTOM}ethos-u"
 
 
 def operators(path: Path) -> dict[str, int]:
@@ -180,13 +182,13 @@ def require_operators(path: Path) -> None:
         sparse = any(tensor.sparse for graph in model.subgraphs for tensor in graph.tensors)
     if sparse:
         raise InputError(
-            f"{Path(path).name} has weights that are stored without their zeros, which TFLite Micro cannot read; export "
-            "it with --dense."
+            f"{Path(path).name} has weights that are stored without their zeros, which TFLite Micro cannot read; "
+            "export it with --dense."
         )
     if lacking:
         raise InputError(
-            f"{Path(path).name} has operators that TFLite Micro does not have: {', '.join(lacking)}; replace the layers "
-            "that they come from."
+            f"{Path(path).name} has operators that TFLite Micro does not have: {', '.join(lacking)}; replace the "
+            "layers that they come from."
         )
 
 

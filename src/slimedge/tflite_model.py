@@ -189,10 +189,9 @@ def _subgraph(
         _check_indices(operator.values(2, "<i4"), len(tensors), "tensor")
         if operator.number(9, "Q") + operator.number(10, "Q") > len(buffer.data):
             raise MalformedError("options of an operator that end behind the file")
-    ends = [tuple(int(index) for index in table.values(number, "<i4")) for number in (1, 2)]
-    for indices in ends:
-        _check_indices(indices, len(tensors), "tensor")
-    return Subgraph(tensors, *ends, tuple(operators))
+    inputs, outputs = (tuple(int(index) for index in table.values(number, "<i4")) for number in (1, 2))
+    _check_indices((*inputs, *outputs), len(tensors), "tensor")
+    return Subgraph(tensors, inputs, outputs, tuple(operators))
 
 
 def _tensor(table: Table, buffers: Sequence[tuple[int, int]]) -> Tensor:
