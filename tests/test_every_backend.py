@@ -153,7 +153,7 @@ def test_inputs_that_do_not_fit_are_refused_and_the_session_lives_on(opened, cha
 
 def test_a_session_tells_where_it_really_runs(opened):
     name, _, session = opened
-    assert session.provider == {"reference": "cpu", "ort": "cpu", "litert": "xnnpack"}[name]
+    assert session.provider == {"reference": "cpu", "ort": "cpu", "litert": "xnnpack", "mcu": "cpu"}[name]
 
 
 def test_a_provider_that_nobody_has_is_refused(opened):

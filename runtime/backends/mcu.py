@@ -92,8 +92,8 @@ class TFLiteMicroModel:
     def __init__(self, content: bytes, arena_bytes: int = ARENA_BYTES) -> None:
         self._content = content
         inputs, outputs = _names(content)
-        self._interpreter = interpreter(content, arena_bytes)
-        given, made = self._interpreter.get_input_details, self._interpreter.get_output_details
+        self.interpreter = interpreter(content, arena_bytes)
+        given, made = self.interpreter.get_input_details, self.interpreter.get_output_details
         self.inputs = [_spec(name, given(index)) for index, name in enumerate(inputs)]
         self.outputs = [_spec(name, made(index)) for index, name in enumerate(outputs)]
 
@@ -106,7 +106,7 @@ class TFLiteMicroModel:
         order = {spec["name"]: index for index, spec in enumerate(self.inputs)}
         pairs = [(np.ascontiguousarray(value), order[name]) for name, value in feeds.items()]
         outputs = range(len(self.outputs))
-        model = self._interpreter
+        model = self.interpreter
 
         def run() -> List[Any]:
             for value, index in pairs:

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from slimedge.errors import RunError, UnavailableError
+from slimedge.errors import ConversionError, RunError, UnavailableError
 from slimedge.isolation import run_isolated
-from slimedge.runtime.backends.mcu import BACKEND, TFLiteMicroModel, interpreter, printed
+from slimedge.runtime.backends.mcu import BACKEND, TFLiteMicroModel, printed
 
-_TOLD = re.compile(r"Arena allocation (total|head|tail) (\d+) bytes")
+_TOLD = re.compile(r"Arena allocation (head|tail) (\d+) bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,20 @@ class Arena:
     """The tensor arena of one file.
 
     Attributes:
-        total_bytes: of the arena.
         head_bytes: for activations and scratch buffers (non-persistent).
         tail_bytes: for what is kept while the model is loaded (persistent).
+        planning_bytes: what TFLite Micro needs beyond both while it plans them, found by trying; 0 but for the smallest
+            models.
     """
 
-    total_bytes: int
     head_bytes: int
     tail_bytes: int
+    planning_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """Of the arena that firmware has to provide."""
+        return self.head_bytes + self.tail_bytes + self.planning_bytes
 
 
 def require() -> None:
@@ -94,62 +100,78 @@ def smallest_arena_bytes(path: Path) -> int:
 
 def _asked(what: str, path: Path) -> dict[str, Any]:
     require()
-    answer: dict[str, Any] = run_isolated(
-        f"{__name__}:{what}", {"path": str(path)}, label=f"TFLite Micro with {Path(path).name}"
-    ).result
+    name = Path(path).name
+    try:
+        answer: dict[str, Any] = run_isolated(
+            f"{__name__}:{what}", {"path": str(path)}, label=f"TFLite Micro with {name}"
+        ).result
+    except ConversionError as error:  # it died, most often
+        raise RunError(str(error)) from error
     if "refusal" in answer:
         raise RunError(
-            f"TFLite Micro does not take {Path(path).name} ({answer['refusal']}); export what it has operators for."
+            f"TFLite Micro does not take {name} ({answer['refusal']}); export what it has operators for."
         )
     return answer
 
 
 def told(path: str) -> Mapping[str, Any]:
-    """Give what TFLite Micro prints of the arena after a run; in a process of its own, since it prints from C."""
+    """Give what TFLite Micro prints of the arena, and what is missing in that; in a process of its own.
+
+    It prints from C, and allocations are complete after a run only.
+    """
+    content = Path(path).read_bytes()
     try:
-        model = interpreter(Path(path).read_bytes())
+        model = TFLiteMicroModel(content)
+        expected = _answers(model)
         with printed() as said:
-            model.invoke()
-            model.print_allocations()
-            sizes = {f"{part}_bytes": int(size) for part, size in _TOLD.findall(said())}
+            model.interpreter.print_allocations()
+            found = {f"{part}_bytes": int(size) for part, size in _TOLD.findall(said())}
     except (ValueError, RuntimeError) as error:
         return {"refusal": str(error)}
-    return sizes or {"refusal": "it tells nothing of its memory"}
+    if len(found) != 2:
+        return {"refusal": "it tells nothing of its memory"}
+    kept = found["head_bytes"] + found["tail_bytes"]
+    return {**found, "planning_bytes": _smallest(content, expected, at_least=kept) - kept}
 
 
 def smallest(path: str) -> Mapping[str, Any]:
-    """Search for the smallest arena, in a process of its own, of which each trial is a copy."""
+    """Search for the smallest arena; in a process of its own, of which each trial is a copy."""
     content = Path(path).read_bytes()
     try:
-        expected = _answers(TFLiteMicroModel(content))
+        return {"bytes": _smallest(content, _answers(TFLiteMicroModel(content)))}
     except (ValueError, RuntimeError) as error:
         return {"refusal": str(error)}
-    most = told(path)["total_bytes"] * 2
-
-    def runs(size: int) -> bool:
-        """Whether a copy of this process ends well: an arena that is far too small ends it otherwise."""
-        copy = os.fork()
-        if copy == 0:
-            status = 1
-            try:
-                with printed():
-                    got = _answers(TFLiteMicroModel(content, size))
-                status = int(not all(map(np.array_equal, got, expected)))
-            finally:
-                os._exit(status)
-        return os.waitpid(copy, 0)[1] == 0
-
-    sizes = range(most + 1)
-    return {"bytes": sizes[bisect_left(sizes, True, key=runs)]}
 
 
-def _answers(model: TFLiteMicroModel) -> list[Any]:
-    """Run seeded numbers and give every output."""
+def _smallest(content: bytes, expected: bytes, *, at_least: int = 0) -> int:
+    """Find the fewest bytes from `at_least` on in which a file runs, by doubling and then by halves."""
+    if _runs(content, at_least, expected):
+        return at_least
+    too_small, enough = at_least, max(at_least * 2, 1024)
+    while not _runs(content, enough, expected):
+        too_small, enough = enough, enough * 2
+    sizes = range(too_small, enough + 1)
+    return sizes[bisect_left(sizes, True, key=lambda size: _runs(content, size, expected))]
+
+
+def _runs(content: bytes, arena_bytes: int, expected: bytes) -> bool:
+    """Tell whether a copy of this process ends well with such an arena; one that is far too small kills it."""
+    copy = os.fork()
+    if copy == 0:
+        status = 1
+        try:
+            with printed():
+                status = int(_answers(TFLiteMicroModel(content, arena_bytes)) != expected)
+        finally:
+            os._exit(status)
+    return os.waitpid(copy, 0)[1] == 0
+
+
+def _answers(model: TFLiteMicroModel) -> bytes:
+    """Run seeded numbers and give the bytes of every output."""
     generator = np.random.default_rng(0)
     feeds = {}
     for spec in model.inputs:
-        integers = np.dtype(spec["dtype"]).kind in "iu"
-        feeds[spec["name"]] = (generator.random(spec["shape"]) * (100 if integers else 1)).astype(
-            spec["dtype"]
-        )
-    return list(model.bind(feeds)())
+        largest = 100 if np.dtype(spec["dtype"]).kind in "iu" else 1
+        feeds[spec["name"]] = (generator.random(spec["shape"]) * largest).astype(spec["dtype"])
+    return b"".join(output.tobytes() for output in model.bind(feeds)())
