@@ -14,6 +14,7 @@ from slimedge import notes
 from slimedge.artifact import Artifact, Format, Step
 from slimedge.artifact_file import read_artifact
 from slimedge.errors import InputError
+from slimedge.export.c_array import HEADER_ENDING
 from slimedge.export.exporters import DYNAMIC, IO_TYPES, PACKAGINGS, check_format
 from slimedge.files import atomic_path, scratch_folder
 from slimedge.integers import INTEGERS, WIDE_ACTIVATIONS, integers_for, isa_here, kernel_bits
@@ -142,6 +143,13 @@ def export_model(
                 )
             made.append(read_artifact(out))
     return tuple(made)
+
+
+def files_of(artifact: Artifact) -> tuple[Path, ...]:
+    """Give all files of an export: of a C array, the header too."""
+    if artifact.format is Format.C_ARRAY:
+        return artifact.path, artifact.path.with_suffix(HEADER_ENDING)
+    return (artifact.path,)
 
 
 def _packaged(file: Path, formats: Sequence[str], folder: Path, name: str | None) -> tuple[Artifact, ...]:
