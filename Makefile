@@ -5,7 +5,7 @@
 #              written to docs/peers.md (an hour)
 # make full-set | qat | pruned | words | speed | weight-only | aa | export-cost | calibration-cost | observer-effect |
 #      method-effect | bit-budget | activation-bits | channels | channel-exactness | clustered | low-rank |
-#      distilled | recipes | resuming | two-workers | qat-recipe | train-demo | train-words
+#      distilled | recipes | microcontroller | resuming | two-workers | qat-recipe | train-demo | train-words
 #              the measurements under benchmarks/, written to benchmarks/results; each exits 1
 #              where one of its bars is missed. make measure runs all but the last three.
 # make install only the installation;  make wheel  a wheel in dist/;  make clean  remove what make made
@@ -34,8 +34,8 @@ LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
 .PHONY: help demo test install lint wheel clean zoo measure full-set qat pruned words speed weight-only aa export-cost \
-	harness-overhead calibration-cost observer-effect method-effect bit-budget activation-bits channels channel-exactness clustered low-rank \
-	distilled recipes resuming two-workers qat-recipe train-demo train-words peers
+	harness-overhead calibration-cost observer-effect method-effect bit-budget activation-bits channels channel-exactness \
+	clustered low-rank distilled recipes microcontroller resuming two-workers qat-recipe train-demo train-words peers
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -57,7 +57,8 @@ zoo: install
 	$(BIN)/python -m slimedge.benchmarks.zoo
 
 measure: full-set qat pruned words speed weight-only aa export-cost calibration-cost observer-effect method-effect \
-	harness-overhead bit-budget activation-bits channels channel-exactness clustered low-rank distilled recipes resuming two-workers
+	harness-overhead bit-budget activation-bits channels channel-exactness clustered low-rank distilled recipes \
+	microcontroller resuming two-workers
 
 full-set: install
 	$(BIN)/python -m slimedge.benchmarks.full_set
@@ -125,6 +126,9 @@ recipes: install
 
 two-workers: install
 	$(BIN)/python -m slimedge.benchmarks.two_workers
+
+microcontroller: install
+	$(BIN)/python -m slimedge.benchmarks.microcontroller
 
 # A short recipe, killed 20 times.
 resuming: install

@@ -23,6 +23,9 @@ EXPORTERS = Registry(
     },
 )
 
+# Other forms of a TFLite file: a function of its path, and of the `folder` and `name` for what is written.
+PACKAGINGS = Registry("export format", {"c-array": "slimedge.export.c_array:write_c_array"})
+
 # Types of inputs and outputs, and the bits of the activations that have them.
 IO_TYPES = {"float32": None, "int8": 8, "int16": 16}
 
@@ -51,6 +54,15 @@ class Settings:
     scheme: str | None = None
     block_size: int | None = None
     dense: bool = False
+
+
+def check_format(name: str) -> None:
+    """Refuse a format that a model cannot be exported to.
+
+    Raises:
+        InputError: naming those that there are.
+    """
+    Registry("export format", dict.fromkeys((*EXPORTERS, *PACKAGINGS), "")).check(name)
 
 
 def check_io(model: keras.Model, io: str) -> None:

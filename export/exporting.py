@@ -14,7 +14,8 @@ from slimedge import notes
 from slimedge.artifact import Artifact, Format, Step
 from slimedge.artifact_file import read_artifact
 from slimedge.errors import InputError
-from slimedge.export.exporters import DYNAMIC, EXPORTERS, IO_TYPES
+from slimedge.export.c_array import HEADER_ENDING
+from slimedge.export.exporters import DYNAMIC, IO_TYPES, PACKAGINGS, check_format
 from slimedge.files import atomic_path, scratch_folder
 from slimedge.integers import INTEGERS, WIDE_ACTIVATIONS, integers_for, isa_here, kernel_bits
 from slimedge.isolation import DEFAULT_TIME_LIMIT_S, run_isolated
@@ -46,8 +47,9 @@ def export_model(
     appears under its name; one that computes something else is refused with the layer where it parts.
 
     Args:
-        model: a Keras model, or the path of one.
-        to: formats, `onnx` and `tflite`.
+        model: a Keras model, or the path of one; for `c-array` alone, the path of a `.tflite` file as well.
+        to: formats, `onnx`, `tflite` and `c-array`, the TFLite file (its zeros stored as every other weight) as C++
+            source and header for TFLite Micro.
         folder: where the files are written; made where it is missing.
         name: of the files, without ending; None for the model file's or the model's own.
         io: `float32`, or `int8` or `int16` for integer inputs and outputs of a quantized model.
@@ -74,7 +76,7 @@ def export_model(
     """
     formats = [to] if isinstance(to, str) else list(to)
     for item in formats:
-        EXPORTERS.check(item)
+        check_format(item)
     _check_option("io", io, tuple(IO_TYPES))
     isa = isa_here()
     if integers is not None:
@@ -82,12 +84,32 @@ def export_model(
     if batch < 1:
         raise InputError(f"batch is {batch}, a TFLite file needs a fixed batch of 1 or more.")
     folder = Path(folder)
-    made = []
+    if isinstance(model, (str, Path)) and Path(model).suffix.lower() == f".{Format.TFLITE}":
+        return _packaged(Path(model), formats, folder, name)
+    made: list[Artifact] = []
     with _as_file(model) as (path, lineage, modules), _as_npz(examples) as arrays:
         chosen = (quantization_of(lineage) or {}).get("chosen_for", {}).get("integers")
         integers = integers or chosen or integers_for(isa, kernel_bits(lineage))
         stem = name or (Path(model).stem if isinstance(model, (str, Path)) else model.name)
         for target in formats:
+            if target in PACKAGINGS:
+                with scratch_folder() as scratch:
+                    (inside,) = export_model(
+                        model,
+                        to=Format.TFLITE,
+                        folder=scratch,
+                        name=stem,
+                        io=io,
+                        batch=batch,
+                        dense=True,
+                        trust=trust,
+                        examples=examples,
+                        time_limit_s=time_limit_s,
+                        memory_limit_bytes=memory_limit_bytes,
+                        progress=progress,
+                    )
+                    made += _packaged(inside.path, [target], folder, stem)
+                continue
             out = folder / f"{stem}.{target}"
             if progress is not None:
                 progress(out.name)
@@ -121,6 +143,23 @@ def export_model(
                 )
             made.append(read_artifact(out))
     return tuple(made)
+
+
+def files_of(artifact: Artifact) -> tuple[Path, ...]:
+    """Give all files of an export: of a C array, the header too."""
+    if artifact.format is Format.C_ARRAY:
+        return artifact.path, artifact.path.with_suffix(HEADER_ENDING)
+    return (artifact.path,)
+
+
+def _packaged(file: Path, formats: Sequence[str], folder: Path, name: str | None) -> tuple[Artifact, ...]:
+    for item in formats:
+        if item not in PACKAGINGS:
+            raise InputError(
+                f"{file.name} is a TFLite file, which can be exported to {', '.join(PACKAGINGS)}; {item} is made from "
+                "the .keras file."
+            )
+    return tuple(PACKAGINGS[item](file, folder=folder, name=name) for item in formats)
 
 
 def _computes_on_integers(lineage: Sequence[Step]) -> bool:

@@ -40,10 +40,12 @@ FILES = {
     "reference": ("tiny.keras", keras_file),
     "ort": ("tiny.onnx", tiny_files.float_onnx),
     "litert": ("tiny.tflite", lambda path: tiny_files.tflite(path, integer=False)),
+    "mcu": ("micro.tflite", lambda path: tiny_files.tflite(path, integer=False)),
 }
 INTEGER_FILES = {
     "ort": ("tiny_int8.onnx", tiny_files.integer_onnx),
     "litert": ("tiny_int8.tflite", lambda path: tiny_files.tflite(path, integer=True)),
+    "mcu": ("micro_int8.tflite", lambda path: tiny_files.tflite(path, integer=True)),
 }
 
 
@@ -89,7 +91,7 @@ def test_a_backends_file_imports_without_slimedge_and_without_its_runtime(name):
         f"spec = u.spec_from_file_location('b', {str(backend_file(name))!r})\n"
         "module = u.module_from_spec(spec); spec.loader.exec_module(module)\n"
         "assert module.BACKEND.missing() is None\n"
-        "assert not {'onnxruntime', 'ai_edge_litert', 'tensorflow', 'keras'} & set(sys.modules)\n"
+        "assert not {'onnxruntime', 'ai_edge_litert', 'tensorflow', 'keras', 'tflite_micro'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -151,7 +153,7 @@ def test_inputs_that_do_not_fit_are_refused_and_the_session_lives_on(opened, cha
 
 def test_a_session_tells_where_it_really_runs(opened):
     name, _, session = opened
-    assert session.provider == {"reference": "cpu", "ort": "cpu", "litert": "xnnpack"}[name]
+    assert session.provider == {"reference": "cpu", "ort": "cpu", "litert": "xnnpack", "mcu": "cpu"}[name]
 
 
 def test_a_provider_that_nobody_has_is_refused(opened):

@@ -13,6 +13,7 @@ BACKENDS = Registry(
         "reference": "slimedge.runtime.backends.reference:BACKEND",
         "ort": "slimedge.runtime.backends.ort:BACKEND",
         "litert": "slimedge.runtime.backends.litert:BACKEND",
+        "mcu": "slimedge.runtime.backends.mcu:BACKEND",
     },
 )
 

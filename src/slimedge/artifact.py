@@ -10,11 +10,12 @@ from typing import Any
 
 
 class Format(StrEnum):
-    """The file formats that slimedge reads; the value is the file's ending."""
+    """The file formats that slimedge reads, and one that it only writes; the value is the file's ending."""
 
     KERAS = "keras"
     ONNX = "onnx"
     TFLITE = "tflite"
+    C_ARRAY = "cc"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,11 +16,12 @@ from slimedge.errors import InputError
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, beside: Sequence[str] = ()) -> Iterator[Path]:
     """Give a temporary path beside `path`, and move it there only when the block ends well.
 
     Args:
         path: where the finished file shall lie; its folder is made where it is missing.
+        beside: endings of files that are written along with it and moved first.
 
     Yields:
         A path with the same ending in a private folder on the same file system.
@@ -38,9 +39,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         folder.mkdir(mode=0o700)
         temporary = folder / path.name
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        finals = [
+            *((temporary.with_suffix(each), path.with_suffix(each)) for each in beside),
+            (temporary, path),
+        ]
+        for made, _ in finals:
+            with made.open("rb+") as file:
+                os.fsync(file.fileno())
+        for made, final in finals:
+            made.replace(final)
         finished = True
     except OSError as error:
         if folder.exists() and not is_about_writing(error, folder):

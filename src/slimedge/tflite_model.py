@@ -74,12 +74,21 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Opcode:
+    """A kind of operator: its number in BuiltinOperator of schema.fbs, and the name of one that is not built in."""
+
+    builtin: int
+    custom: str
+
+
+@dataclass(frozen=True, slots=True)
 class Subgraph:
-    """Tensors, and which of them are given and made."""
+    """Tensors, which of them are given and made, and the kinds of the operators in the order in which they run."""
 
     tensors: tuple[Tensor, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    operators: tuple[Opcode, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +142,7 @@ def _parse(buffer: Buffer) -> Model:
     if any(root.span(number, 4)[1] for number in (8, 9)):
         raise MalformedError("its weights are in another file, and this one stands alone or not at all")
     buffers = tuple(_extent(table, buffer) for table in root.tables(4))
-    opcodes = sum(1 for _ in root.tables(1))
+    opcodes = tuple(_opcode(table) for table in root.tables(1))
     subgraphs = tuple(_subgraph(table, opcodes, buffers, buffer) for table in root.tables(2))
     if not subgraphs or not buffers:
         raise MalformedError("no graph in it")
@@ -162,18 +171,27 @@ def _extent(table: Table, buffer: Buffer) -> tuple[int, int]:
     return offset, size
 
 
-def _subgraph(table: Table, opcodes: int, buffers: Sequence[tuple[int, int]], buffer: Buffer) -> Subgraph:
+def _opcode(table: Table) -> Opcode:
+    """Read a kind of operator; numbers above 127 are in a field of their own, as the first one holds a byte."""
+    return Opcode(max(table.number(0, "b"), table.number(3, "i")), table.text(1))
+
+
+def _subgraph(
+    table: Table, opcodes: Sequence[Opcode], buffers: Sequence[tuple[int, int]], buffer: Buffer
+) -> Subgraph:
     tensors = tuple(_tensor(entry, buffers) for entry in table.tables(0))
+    operators = []
     for operator in table.tables(3):
-        _check_indices([operator.number(0, "I")], opcodes, "operator")
+        index = operator.number(0, "I")
+        _check_indices([index], len(opcodes), "operator")
+        operators.append(opcodes[index])
         _check_indices(operator.values(1, "<i4"), len(tensors), "tensor", lowest=-1)  # -1: not given
         _check_indices(operator.values(2, "<i4"), len(tensors), "tensor")
         if operator.number(9, "Q") + operator.number(10, "Q") > len(buffer.data):
             raise MalformedError("options of an operator that end behind the file")
-    ends = [tuple(int(index) for index in table.values(number, "<i4")) for number in (1, 2)]
-    for indices in ends:
-        _check_indices(indices, len(tensors), "tensor")
-    return Subgraph(tensors, *ends)
+    inputs, outputs = (tuple(int(index) for index in table.values(number, "<i4")) for number in (1, 2))
+    _check_indices((*inputs, *outputs), len(tensors), "tensor")
+    return Subgraph(tensors, inputs, outputs, tuple(operators))
 
 
 def _tensor(table: Table, buffers: Sequence[tuple[int, int]]) -> Tensor:

@@ -1,4 +1,4 @@
-"""`slimedge export`: a Keras model to ONNX and TFLite."""
+"""`slimedge export`: a Keras model to ONNX, TFLite, or C++ for microcontrollers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,23 @@ from slimedge.progress import on_terminal
 
 
 def export(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras file, float or quantized.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="A .keras file, float or quantized; or a .tflite file to write as c-array."
+        ),
+    ],
     folder: Annotated[
         Path,
         typer.Option("-o", "--output", metavar="DIR", help="Folder for the files; made where it is missing."),
     ] = Path(),
     to: Annotated[
-        str, typer.Option("--to", metavar="FORMATS", help="Formats, as onnx,tflite.")
+        str,
+        typer.Option(
+            "--to",
+            metavar="FORMATS",
+            help="Formats: onnx, tflite, c-array (C++ for TFLite Micro), as onnx,tflite.",
+        ),
     ] = "onnx,tflite",
     name: Annotated[
         str | None,
@@ -80,7 +90,7 @@ def export(
     to_json: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Export a Keras model to ONNX and TFLite.
+    """Export a Keras model to ONNX, TFLite, or C++ for microcontrollers.
 
     Each file is made in a process of its own and checked against the model before it is kept.
     """
@@ -89,7 +99,7 @@ def export(
     from slimedge.benchmarks.reporting import figures
     from slimedge.benchmarks.reporting.artifact import as_dict
     from slimedge.errors import InputError
-    from slimedge.export.exporting import export_model
+    from slimedge.export.exporting import export_model, files_of
     from slimedge.integers import PORTABLE
 
     if portable and integers not in (None, PORTABLE):
@@ -140,6 +150,6 @@ def export(
             memory_limit_bytes=None if memory_limit_gb is None else round(memory_limit_gb * 1e9),
             progress=lambda file: progress(f"exporting {file}"),
         )
-    for artifact in artifacts:
-        output.say(f"wrote {artifact.path} ({figures.size(artifact.path.stat().st_size)})")
+    for path in (path for artifact in artifacts for path in files_of(artifact)):
+        output.say(f"wrote {path} ({figures.size(path.stat().st_size)})")
     output.write_json(lambda: json.dumps([as_dict(artifact) for artifact in artifacts], indent=2) + "\n")

@@ -93,7 +93,7 @@ def _arenas(recipe: RecipeFile) -> Callable[[tuple[Path, ...]], dict[str, int]]:
     """Give what measures the memory that TFLite Micro needs, where a goal asks for it; asked before any work."""
     if recipe.goals.max_arena_bytes is None:
         return lambda _: {}
-    from slimedge.runtime.arena import arena_bytes, require
+    from slimedge.runtime.microcontroller.arena import arena_bytes, require
 
     require()
     return lambda files: {file.name: arena_bytes(file) for file in files if file.suffix == ".tflite"}

@@ -1,0 +1,1 @@
+"""Arm Ethos-U NPUs by their compiler, Vela: what it estimates, and the file that it makes."""
