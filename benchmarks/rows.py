@@ -19,6 +19,7 @@ class Row:
     Attributes:
         model: name of the file, which no other of the benchmark has.
         target: that was asked for.
+        runtime: that ran it, or compiled it; None where nothing was had.
         label: what the figures are: `measured`, `emulated` (on an emulator's clock) or `estimated` (by a compiler).
         provider: execution provider or delegate that really ran it.
         latency_s: warm; from the inputs in memory to the outputs in memory.
@@ -37,6 +38,7 @@ class Row:
 
     model: str
     target: Target
+    runtime: str | None = None
     label: str = "measured"
     provider: str | None = None
     latency_s: Latency | None = None

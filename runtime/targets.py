@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from slimedge.errors import InputError, SlimedgeError
 from slimedge.runtime.backends import BACKENDS
 from slimedge.runtime.devices import DEVICES
-from slimedge.runtime.devices.naming import LOCAL, device, settings, with_settings
+from slimedge.runtime.devices.naming import LOCAL, device, kind_of, settings, with_settings
 from slimedge.runtime.target import Target
 
 if TYPE_CHECKING:
@@ -104,17 +104,22 @@ def _split(body: str) -> tuple[str, str]:
 
 
 def with_backend(target: Target, format_: str) -> Target:
-    """Give the target with the backend that runs a format, where none was named.
+    """Give the target with the backend that runs a format, where none was named and the device leaves that open.
 
     Example:
         >>> str(with_backend(parse_target("ssh://pi@board"), "tflite"))
         'ssh://pi@board/litert'
     """
-    return target if target.backend else replace(target, backend=usual_target(format_).backend)
+    if target.backend or hasattr(DEVICES[kind_of(target.device)], "formats"):
+        return target
+    return replace(target, backend=usual_target(format_).backend)
 
 
 def opens(target: Target, format_: str) -> bool:
     """Tell whether a target runs a format; elsewhere, one without a backend does not run Keras files, which need us."""
+    own: tuple[str, ...] | None = getattr(DEVICES[kind_of(target.device)], "formats", None)
+    if own is not None:
+        return format_ in own and (not target.backend or format_ in formats_of(target))
     if not target.backend:
         return target.device.startswith(LOCAL) or format_ != "keras"
     return format_ in formats_of(target)
@@ -148,7 +153,8 @@ def target_for(artifact: Artifact, name: str | None = None) -> Target:
     if opens(target, artifact.format):
         return with_backend(target, artifact.format)
     fitting = [b for b in BACKENDS if artifact.format in BACKENDS[b].formats]
-    formats = formats_of(target) if target.backend else ("onnx", "tflite")
+    kind = DEVICES[kind_of(target.device)]
+    formats = formats_of(target) if target.backend else getattr(kind, "formats", ("onnx", "tflite"))
     raise InputError(
         f"the target '{target}' runs .{', .'.join(formats)} and was given {artifact.path.name}; "
         f"for .{artifact.format} use {' or '.join(fitting)}."

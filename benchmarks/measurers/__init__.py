@@ -19,7 +19,14 @@ from slimedge.runtime.devices import DEVICES
 from slimedge.runtime.devices.naming import kind_of
 from slimedge.runtime.target import Target
 
-MEASURERS = Registry("measurer", {"agents": "slimedge.benchmarks.measurers.agents:measure"})
+MEASURERS = Registry(
+    "measurer",
+    {
+        "agents": "slimedge.benchmarks.measurers.agents:measure",
+        "microcontrollers": "slimedge.benchmarks.measurers.microcontrollers:measure",
+        "npus": "slimedge.benchmarks.measurers.npus:measure",
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +51,9 @@ Measurer = Callable[[Sequence[Entry], Conditions, Progress], Sequence[Row]]
 
 
 def measurer_name(target: Target) -> str:
-    """Give the name of what measures on a target: its backend's own way, its device's, or agents."""
-    for place in (BACKENDS[target.backend], DEVICES[kind_of(target.device)]):
+    """Give the name of what measures on a target: its device's own way, its backend's, or agents."""
+    backend = BACKENDS[target.backend] if target.backend else None
+    for place in (DEVICES[kind_of(target.device)], backend):
         own: str | None = getattr(place, "measurer", None)
         if own is not None:
             return own

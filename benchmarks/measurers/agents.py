@@ -77,6 +77,7 @@ def _row(entry: Entry, place: Device, run: LatencyRun) -> Row:
     return Row(
         model=entry.name,
         target=entry.target,
+        runtime=entry.target.backend,
         label=place.label,
         provider=timed.provider,
         latency_s=None if counted else timed.latency,

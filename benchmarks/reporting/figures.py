@@ -72,11 +72,13 @@ def with_unit(name: str, value: float | str) -> str:
     """Give a figure by the unit that its name ends with.
 
     Example:
-        >>> with_unit("arena_bytes", 55920), with_unit("npu_share", 1.0), with_unit("cycles_count", 205475)
-        ('55.9 kB', '100.00 %', '205,475')
+        >>> with_unit("arena_bytes", 55920), with_unit("inferences_per_s", 2904.2), with_unit("cycles", 205475)
+        ('55.9 kB', '2,904/s', '205,475')
     """
     if isinstance(value, str):
         return value
+    if name.endswith("_per_s"):
+        return f"{value:,.0f}/s"
     forms: dict[str, Callable[[float], str]] = {
         "bytes": size,
         "s": seconds,

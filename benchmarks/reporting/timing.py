@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SCHEMA = "slimedge/benchmark/2"
+_UNIT = re.compile("_(bytes|per_s|s|j)$")
 
 
 def show(found: Benchmark, console: Console) -> None:
     """Print one line a row, what only some targets tell, errors, notes, and the machines."""
-    measured = [row for row in found.rows if row.error is None]
+    measured = [row for row in found.rows if row.latency_s is not None or row.instructions is not None]
     columns = [(name, text) for name, text in _COLUMNS if any(text(row) for row in measured)]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
     table.add_column("model", overflow="fold")
@@ -59,7 +61,7 @@ def _row(row: Row) -> dict[str, Any]:
         "model": row.model,
         "target": str(row.target),
         "device": row.target.device,
-        "runtime": row.target.backend,
+        "runtime": row.runtime,
         "provider": row.provider,
         "label": row.label,
         "latency_s": None if row.latency_s is None else asdict(row.latency_s),
@@ -93,7 +95,7 @@ def _given(field: str, form: Callable[[Any], str]) -> Callable[[Row], str]:
 
 
 def _runs_on(row: Row) -> str:
-    name = figures.runs_on(row.target.backend, row.provider or "")
+    name = figures.runs_on(row.runtime or "", row.provider or "")
     return name if row.label == "measured" else f"{name}, {row.label}"
 
 
@@ -116,9 +118,9 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
 def _lines(found: Benchmark) -> Iterator[str]:
     for row in found.rows:
         told = ", ".join(
-            f"{name.rsplit('_', 1)[0].replace('_', ' ')} {figures.with_unit(name, value)}"
+            f"{_UNIT.sub('', name).replace('_', ' ')} {figures.with_unit(name, value)}"
             for name, value in row.figures.items()
-            if value is not None and not isinstance(value, (list, dict))
+            if value not in (None, 0) and not isinstance(value, (list, dict))
         )
         if told:
             yield f"{row.model} on {row.target}, {row.label}: {told}"

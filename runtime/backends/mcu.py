@@ -32,13 +32,13 @@ class TFLiteMicro:
     """The backend `mcu`; it has no options.
 
     Attributes:
-        times: False, as the latency here is not that of what the name stands for.
+        measurer: of its own, as the latency here is not that of what the name stands for.
     """
 
     name: ClassVar[str] = "mcu"
     formats: ClassVar[Tuple[str, ...]] = ("tflite",)
     packages: ClassVar[Tuple[str, ...]] = ("tflite-micro", "numpy")
-    times: ClassVar[bool] = False
+    measurer: ClassVar[str] = "microcontrollers"
 
     def missing(self) -> Optional[str]:
         """Give why this cannot run here, or None."""
@@ -115,6 +115,10 @@ class TFLiteMicroModel:
             return [model.get_output(index) for index in outputs]
 
         return run
+
+    def bind_resident(self, _feeds: Dict[str, Any]) -> Optional[Callable[[], Any]]:
+        """There is no device that inputs would be copied to."""
+        return None
 
     def ops(self, _feeds: Dict[str, Any]) -> Dict[str, Any]:
         """Count the ops in the file, which TFLite Micro runs as they stand; None where slimedge is not installed."""

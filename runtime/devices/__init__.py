@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from slimedge.registry import Registry
+from slimedge.runtime.vela.configurations import CONFIGURATIONS
 
 DEVICES = Registry(
     "device",
     {
         "local": "slimedge.runtime.devices.local:Local",
         "ssh": "slimedge.runtime.devices.ssh:Ssh",
+        **dict.fromkeys(CONFIGURATIONS, "slimedge.runtime.devices.ethos_u:EthosU"),
     },
 )

@@ -45,7 +45,7 @@ class Local:
     @classmethod
     def named(cls, place: str, told: Mapping[str, str]) -> Local:
         """Give the device of this name; see `slimedge.runtime.devices.naming`."""
-        if place:
+        if place != "local":
             raise InputError(f"'local://{place}' is not allowed; this machine is plainly 'local'.")
         return cls(_cores(told.get("cores")), _bytes(told.get("memory")))
 

@@ -41,7 +41,9 @@ def device(name: str) -> Device:
     """
     place, _, query = name.partition("?")
     kind = kind_of(name)
-    found: Device = DEVICES[kind].named(place.partition("://")[2], settings(query, name))
+    if place == f"{kind}://":
+        raise InputError(f"the target '{name}' names nothing behind ://.")
+    found: Device = DEVICES[kind].named(place.partition("://")[2] or kind, settings(query, name))
     return found
 
 
