@@ -12,8 +12,9 @@ Requests are objects with a field `do`; answers have `ok`, and where that is fal
 `run`) and `message`, one sentence. An answer is one line behind a record separator (RFC 7464), so that what a login
 shell prints is never taken for one. A request may carry `limit_s`: the agent ends itself where it takes longer.
 
-    prepare   imports the runtime; threads (null for all that a process may use)
-              → facts (fields of slimedge.measurement.Environment), providers {name: why it cannot be used or null}
+    prepare   imports the runtime; threads (null for all that a process may use), devices (whether to look for them)
+              → facts (fields of slimedge.measurement.Environment), providers {name: why it cannot be used or null},
+              devices {provider: name}
     state     → temperature_c, throttled: what changes while a machine works
     hold      → {}; refuses where another agent holds this machine; lets go when it ends
     put       name, data (base64), more (whether to append) → path; writes a file into the current folder
@@ -121,10 +122,12 @@ class Agent:
     def do_prepare(self, request: Dict[str, Any]) -> Dict[str, Any]:
         """Import the runtime and describe the machine."""
         self._require()
+        providers = self._backend.providers() if request.get("devices") else {}
         facts = self._facts.environment(
             request["threads"] or self._facts.cores(), tuple(self._backend.packages)
         )
-        return {"facts": facts, "providers": self._backend.providers()}
+        named: Dict[str, str] = getattr(self._backend, "devices", dict)() if request.get("devices") else {}
+        return {"facts": facts, "providers": providers, "devices": named}
 
     def _require(self) -> None:
         reason = self._backend.missing()

@@ -1,11 +1,11 @@
-"""Targets by name: `litert`, `ort:cuda`, `ssh://pi@board/litert`; what can run here, and why the rest cannot."""
+"""Targets by name: `litert`, `ort:cuda`, `ssh://pi@board/litert`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from slimedge.errors import InputError, SlimedgeError
+from slimedge.errors import InputError
 from slimedge.runtime.backends import BACKENDS
 from slimedge.runtime.devices import DEVICES
 from slimedge.runtime.devices.naming import LOCAL, device, kind_of, settings, with_settings
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from slimedge.artifact import Artifact
 
 __all__ = [
-    "Availability",
     "Target",
-    "available_targets",
     "formats_of",
     "parse_target",
     "target_for",
@@ -26,21 +24,6 @@ __all__ = [
 
 # What runs a format when nobody says; the first that opens it.
 _DEFAULT_BACKENDS = ("litert", "ort", "reference")
-
-
-@dataclass(frozen=True, slots=True)
-class Availability:
-    """Whether a target can be used here.
-
-    Attributes:
-        target: that was looked at.
-        version: of its runtime, None where that is not installed.
-        reason: why it cannot be used and what to do, None where it can.
-    """
-
-    target: Target
-    version: str | None
-    reason: str | None
 
 
 def parse_target(name: str) -> Target:
@@ -159,26 +142,3 @@ def target_for(artifact: Artifact, name: str | None = None) -> Target:
         f"the target '{target}' runs .{', .'.join(formats)} and was given {artifact.path.name}; "
         f"for .{artifact.format} use {' or '.join(fitting)}."
     )
-
-
-def available_targets() -> tuple[Availability, ...]:
-    """List every backend and provider, asking each runtime in a process of its own."""
-    found = []
-    for name in BACKENDS:
-        backend = BACKENDS[name]
-        reason = backend.missing()
-        if reason is not None:
-            found.append(Availability(Target(name), None, reason))
-            continue
-        try:
-            with device(LOCAL).start(name, limit_s=60.0) as agent:
-                answer = agent.ask("prepare", threads=1)
-        except SlimedgeError as error:
-            found.append(Availability(Target(name), None, str(error)))
-            continue
-        version = answer["facts"]["versions"].get(backend.packages[0])
-        found += [
-            Availability(Target(name, provider), version, why)
-            for provider, why in answer["providers"].items()
-        ]
-    return tuple(found)

@@ -4,10 +4,11 @@ import pytest
 import tiny_files
 
 from slimedge.errors import InputError
-from slimedge.runtime import targets
+from slimedge.runtime import availability
+from slimedge.runtime.availability import available_targets
 from slimedge.runtime.backends import BACKENDS
 from slimedge.runtime.backends.ort import Ort
-from slimedge.runtime.targets import Target, available_targets, parse_target, target_for
+from slimedge.runtime.targets import Target, parse_target, target_for
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_a_target_that_does_not_run_a_format_says_which_does():
 
 def test_what_can_run_here_is_listed_with_its_version(monkeypatch):
     monkeypatch.setattr(Ort, "missing", lambda _self: "it was left at home; pip install it")
-    monkeypatch.setattr(targets, "BACKENDS", {name: BACKENDS[name] for name in ("ort", "litert")})
+    monkeypatch.setattr(availability, "BACKENDS", {name: BACKENDS[name] for name in ("ort", "litert")})
     found = {str(each.target): each for each in available_targets()}
     assert found["litert"].reason is None
     assert found["litert"].version[0].isdigit()
@@ -130,7 +131,7 @@ def test_a_provider_that_cannot_be_used_is_listed_with_what_to_do(monkeypatch):
 
     if "CUDAExecutionProvider" in ort.get_available_providers():
         pytest.skip("CUDA is here")
-    monkeypatch.setattr(targets, "BACKENDS", {"ort": BACKENDS["ort"]})
+    monkeypatch.setattr(availability, "BACKENDS", {"ort": BACKENDS["ort"]})
     found = {str(each.target): each for each in available_targets()}
     assert found["ort"].reason is None
     assert "pip install onnxruntime-gpu" in found["ort:cuda"].reason

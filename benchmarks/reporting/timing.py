@@ -29,12 +29,11 @@ def show(found: Benchmark, console: Console) -> None:
     columns = [(name, text) for name, text in _COLUMNS if any(text(row) for row in measured)]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
     table.add_column("model", overflow="fold")
-    table.add_column("target", overflow="fold")
     for name, _ in columns:
-        table.add_column(name, justify="left" if name == "runs on" else "right", no_wrap=name != "runs on")
+        table.add_column(name, justify="right", no_wrap=True)
     for row in measured:
         cells = (text(row) or figures.NOT_MEASURED for _, text in columns)
-        table.add_row(Text(row.model), Text(str(row.target)), *(Text(cell) for cell in cells))
+        table.add_row(Text(f"{row.model}\n{_runs_on(row)}"), *(Text(cell) for cell in cells))
     if measured:
         put(console, table, Text())
     lines = (Text(line) for line in _lines(found))
@@ -95,12 +94,13 @@ def _given(field: str, form: Callable[[Any], str]) -> Callable[[Row], str]:
 
 
 def _runs_on(row: Row) -> str:
-    name = figures.runs_on(row.runtime or "", row.provider or "")
-    return name if row.label == "measured" else f"{name}, {row.label}"
+    """Give the target with what really ran it, where its name does not say so."""
+    told = [] if row.provider in (None, "cpu", row.target.provider) else [str(row.provider)]
+    told += [] if row.label == "measured" else [row.label]
+    return ", ".join((str(row.target), *told))
 
 
 _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
-    ("runs on", _runs_on),
     ("p50", _quantile("p50")),
     ("p90", _quantile("p90")),
     ("p99", _quantile("p99")),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from slimedge.runtime.devices.naming import check_settings
+from slimedge.runtime.vela.compiling import missing, version
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,11 @@ class EthosU:
         "memory_mode": "Shared_Sram",
         "folder": "compiled",
     }
+
+    @staticmethod
+    def available(kind: str) -> Iterator[tuple[str, str | None, str | None, str | None]]:
+        """List one configuration; see `slimedge.runtime.availability`."""
+        yield kind, version(), None, missing()
 
     @classmethod
     def named(cls, place: str, told: Mapping[str, str]) -> EthosU:

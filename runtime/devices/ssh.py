@@ -68,6 +68,11 @@ class Ssh:
 
     settings: ClassVar[Mapping[str, str]] = {"python": "python3.11"}
 
+    @staticmethod
+    def available(_kind: str) -> Iterator[tuple[str, str | None, str | None, str | None]]:
+        """Tell how boards are named; see `slimedge.runtime.availability`."""
+        yield "ssh://USER@HOST", None, "any board with Python, numpy and a runtime", missing()
+
     @classmethod
     def named(cls, place: str, told: Mapping[str, str]) -> Ssh:
         """Give the device of this name; see `slimedge.runtime.devices.naming`."""
@@ -102,8 +107,9 @@ class Ssh:
         Raises:
             UnavailableError: it cannot be reached, lacks something, or another command holds it.
         """
-        if shutil.which("ssh") is None:
-            raise UnavailableError("ssh is not installed; install openssh-client.")
+        reason = missing()
+        if reason is not None:
+            raise UnavailableError(f"{reason}.")
         with tempfile.TemporaryDirectory(prefix="slimedge-", dir="/tmp") as folder:
             shared = f"ControlPath={folder}/s"
             first = replace(self, options=(*self.options, "-o", "ControlMaster=yes", "-o", shared))
@@ -144,6 +150,11 @@ class Ssh:
         options = [word for setting in settings for word in ("-o", setting)]
         port = [] if self.port is None else ["-p", str(self.port)]
         return ["ssh", "-T", *options, *self.options, *port, "--", self.host, f"exec sh -c '{script}'"]
+
+
+def missing() -> str | None:
+    """Give why no board can be reached from here and what to do, or None."""
+    return None if shutil.which("ssh") else "ssh is not installed; install openssh-client"
 
 
 def _packed(files: list[Path]) -> bytes:
