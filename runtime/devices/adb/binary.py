@@ -30,8 +30,8 @@ def find(given: str | None) -> Path:
     if not named:
         raise UnavailableError(
             "an Android device is measured by LiteRT's benchmark_model, which was not named: take the binary "
-            f"android_aarch64_benchmark_model from LiteRT's nightly builds ({SOURCE}) or build it, and say where it is: "
-            f"adb://SERIAL/litert?benchmark_model=/path/to/it, or the variable {VARIABLE}."
+            f"android_aarch64_benchmark_model from LiteRT's nightly builds ({SOURCE}) or build it, and say where it "
+            f"is: adb://SERIAL/litert?benchmark_model=/path/to/it, or the variable {VARIABLE}."
         )
     path = Path(named).expanduser()
     if not path.is_file():

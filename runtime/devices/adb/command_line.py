@@ -41,6 +41,8 @@ def flags(job: Job, *, graph: str, limit_s: float, passed: Mapping[str, str]) ->
     Raises:
         InputError: the job asks for what the tool cannot do, or a passed flag is one of slimedge's.
     """
+    if job.artifact.format != "tflite":
+        raise InputError(f"an Android device runs .tflite and was given {job.artifact.path.name}.")
     if job.target.provider not in PROVIDERS:
         raise InputError(
             f"'{job.target.provider}' is no provider of an Android device; it has {', '.join(PROVIDERS)}."

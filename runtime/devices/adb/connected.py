@@ -10,8 +10,8 @@ from slimedge.runtime.devices.adb.client import Client
 
 LIMIT_S = 20.0  # the first command also starts adb's server
 _NONE = (
-    "adb sees no device; connect one by USB with 'USB debugging' on (Settings, Developer options), or one of the network "
-    "by adb connect HOST:PORT."
+    "adb sees no device; connect one by USB with 'USB debugging' on (Settings, Developer options), or one of the "
+    "network by adb connect HOST:PORT."
 )
 _LINE = re.compile(
     r"(?P<serial>\S+)\s+(?P<state>no permissions.*?|[a-z]+)(?P<facts>(?:\s+(?:usb:\S+|\w+:\S*))*)\s*"
@@ -95,10 +95,10 @@ def connected(client: Client) -> tuple[Connected, ...]:
 
 
 def devices_in(text: str) -> tuple[Connected, ...]:
-    """Read what `adb devices -l` prints.
+    r"""Read what `adb devices -l` prints.
 
     Example:
-        >>> devices_in("List of devices attached\\nebe39 device usb:1-2 product:OP5 model:CPH2641 transport_id:1")
+        >>> devices_in("List of devices attached\nebe39 device usb:1-2 product:OP5 model:CPH2641 transport_id:1")
         (Connected(serial='ebe39', state='device', model='CPH2641'),)
     """
     found = []

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,16 +16,17 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from slimedge.errors import InputError, RunError, UnavailableError
-from slimedge.runtime.devices.adb import binary, command_line, output
+from slimedge.runtime.devices.adb import binary, command_line
 from slimedge.runtime.devices.adb.client import Client, Finished
 from slimedge.runtime.devices.adb.connected import chosen, connected
-from slimedge.runtime.devices.adb.hold import PLACE, Hold, alone_here, held
+from slimedge.runtime.devices.adb.hold import Hold, alone_here, held
+from slimedge.runtime.devices.adb.judging import dropped, full, judged
 from slimedge.runtime.devices.adb.phone import FACTS_SCRIPT, HEAT_SCRIPT, Phone, heat_from, phone_from
-from slimedge.runtime.devices.adb.result import AdbMeasurement, Coverage
+from slimedge.runtime.devices.adb.result import AdbMeasurement, Heat
 from slimedge.runtime.protocols import Job
 
-FACTS_LIMIT_S = 30.0
-PUSH_LIMIT_S = 120.0
+RESERVE_LIMIT_S = 120.0
+STEP_LIMIT_S = 30.0
 
 # The number of the process lies in the folder while it runs, for whoever removes the folder.
 _RUN_SCRIPT = """
@@ -38,6 +38,16 @@ code=$?
 rm -f running
 exit $code
 """
+
+
+class _Deadline:
+    """The seconds that are left, or less."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._end_s = time.monotonic() + limit_s
+
+    def __call__(self, most_s: float = float("inf")) -> float:
+        return max(0.0, min(most_s, self._end_s - time.monotonic()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +93,9 @@ class Adb:
         """
         odd = next((name for name in told if name not in cls.settings), None)
         if odd is not None:
-            raise InputError(
-                f"'{odd}' is no setting of the device adb; it has benchmark_model=/path/to/benchmark_model."
-            )
+            raise InputError(f"'{odd}' is no setting of the device adb; it has benchmark_model=/path/to/it.")
         if place and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:()\[\]-]*", place):
-            raise InputError(
-                f"'adb://{place}' names no device; write adb://SERIAL, with the serial that adb devices lists."
-            )
+            raise InputError(f"'adb://{place}' names no device; write adb://SERIAL, as adb devices lists it.")
         return cls(place or None, told.get("benchmark_model"))
 
     @property
@@ -98,8 +104,11 @@ class Adb:
         return f"adb://{self.serial or ''}"
 
     @contextmanager
-    def reserved(self) -> Iterator[Self]:
+    def reserved(self, *, limit_s: float = RESERVE_LIMIT_S) -> Iterator[Self]:
         """Hold the device, so that no other command measures there, with the tool in a folder there for what follows.
+
+        Args:
+            limit_s: within which the device has to be ready.
 
         Raises:
             InputError: the tool cannot run there.
@@ -107,19 +116,21 @@ class Adb:
             RunError: the device does not answer.
         """
         tool = binary.find(self.benchmark_model)
+        left = _Deadline(limit_s)
         client = Client.found()
         serial = chosen(connected(client), self.serial)
         client = replace(client, serial=serial)
-        if "shell_v2" not in client.run("features", limit_s=FACTS_LIMIT_S).out.split():
+        if "shell_v2" not in client.run("features", limit_s=left(STEP_LIMIT_S)).out.split():
             raise UnavailableError(
                 f"the device {serial} runs an Android before 7, whose adb tells no exit status."
             )
-        with alone_here(serial), held(client) as hold:
-            phone = phone_from(client.shell(FACTS_SCRIPT, limit_s=FACTS_LIMIT_S).out)
+        with alone_here(serial), held(client, limit_s=left(STEP_LIMIT_S)) as hold:
+            phone = phone_from(client.shell(FACTS_SCRIPT, limit_s=left(STEP_LIMIT_S)).out)
             binary.check_abi(tool, phone.abis, serial)
             place = f"{hold.folder}/benchmark_model"
-            _push(client, hold, tool, place, limit_s=PUSH_LIMIT_S)
-            _checked(client.shell(f"chmod 700 {shlex.quote(place)}", limit_s=FACTS_LIMIT_S), client, hold)
+            _push(client, hold, tool, place, limit_s=left(RESERVE_LIMIT_S))
+            ready = client.shell(f"chmod 700 {shlex.quote(place)}", limit_s=left(STEP_LIMIT_S))
+            _checked(ready, client, hold)
             yield replace(
                 self, serial=serial, _reserved=_Reserved(client, hold, phone, _versions(client, tool))
             )
@@ -136,32 +147,30 @@ class Adb:
             UnavailableError: the device, the tool or the provider is not there, or the provider did not take all.
             RunError: the device dropped off or has no room, time ran out, or the tool failed.
         """
-        if self._reserved is None:
-            with self.reserved() as device:
-                return device.measure(job)
-        if job.artifact.format != "tflite":
-            raise InputError(f"an Android device runs .tflite and was given {job.artifact.path.name}.")
-        client, hold, phone = self._reserved.client, self._reserved.hold, self._reserved.phone
-        end_s = time.monotonic() + job.limit_s
         passed = {name: str(value) for name, value in job.options.get("provider_options", {}).items()}
         flags = command_line.flags(job, graph="model.tflite", limit_s=job.limit_s, passed=passed)
-        if job.threads < 1 or job.threads > phone.cores:
+        if self._reserved is None:
+            with self.reserved(limit_s=job.limit_s) as device:
+                return device.measure(job)
+        client, hold, phone = self._reserved.client, self._reserved.hold, self._reserved.phone
+        left = _Deadline(job.limit_s)
+        if not 1 <= job.threads <= phone.cores:
             raise InputError(
                 f"threads is {job.threads}, but the device {self.serial} has 1 to {phone.cores}."
             )
         late = f"{job.artifact.path.name} was not done on the device {self.serial} within {job.limit_s:g} s."
         model = f"{hold.folder}/model.tflite"
-        _push(client, hold, job.artifact.path, model, limit_s=job.limit_s, late=late)
-        before = heat_from(client.shell(HEAT_SCRIPT, limit_s=FACTS_LIMIT_S).out)
+        _push(client, hold, job.artifact.path, model, limit_s=left(), late=late)
+        before = _heat(client, left(STEP_LIMIT_S))
         cpus = phone.fastest(job.threads) if job.target.provider == "cpu" else None
         script = _RUN_SCRIPT.format(
             folder=shlex.quote(hold.folder),
             mask=f"{sum(1 << cpu for cpu in cpus):x}" if cpus else "",
             flags=shlex.join(command_line.as_words(flags)),
         )
-        finished = client.shell(script, limit_s=end_s - time.monotonic(), late=late)
-        found = _judged(finished, job, client, hold)
-        after = heat_from(client.shell(HEAT_SCRIPT, limit_s=FACTS_LIMIT_S).out)
+        finished = client.shell(script, limit_s=left(), late=late)
+        found = judged(finished, job, self.serial or "", lost=finished.code != 0 and hold.lost(finished))
+        after = _heat(client, STEP_LIMIT_S)
         warmup, latency = found.phases
         return AdbMeasurement(
             latency=latency,
@@ -195,95 +204,22 @@ def _checked(finished: Finished, client: Client, hold: Hold, name: str | None = 
         return
     said = finished.out + finished.err
     if "No space left" in said:
-        raise RunError(
-            f"the device {client.serial} has no room in {PLACE} for {name or 'the tool'}; remove something there."
-        )
-    if hold.lost():
-        raise _dropped(client)
+        raise full(client.serial or "", name or "the tool")
+    if hold.lost(finished):
+        raise dropped(client.serial or "")
     raise RunError(f"the device {client.serial} did not take {name or 'the tool'}: {finished.last_words}.")
 
 
-def _judged(finished: Finished, job: Job, client: Client, hold: Hold) -> output.Output:
-    """Give what the tool printed, or raise what is wrong with it."""
-    found = output.read(finished.out + "\n" + finished.err)
-    name = job.artifact.path.name
-    said = finished.out + finished.err
-    if finished.code != 0 and hold.lost():
-        raise _dropped(client, name)
-    if finished.code != 0 and "No space left" in said:
-        raise RunError(
-            f"the device {client.serial} has no room in {PLACE} for the run; remove something there."
-        )
-    if finished.code in {126, 127} or "Exec format error" in said:
-        raise InputError(
-            f"the device {client.serial} cannot run this benchmark_model ({finished.last_words}); give the binary for "
-            f"Android on {job.target.provider}, as from {binary.SOURCE}."
-        )
-    unknown = command_line.unknown_flag(found.unconsumed)
-    if unknown is not None:
-        raise InputError(
-            f"this benchmark_model does not know --{unknown}, so that it did not run what was asked for; give a newer "
-            f"one, or LiteRT's own, as from {binary.SOURCE}."
-        )
-    _check_provider(found, job, client, ended_well=finished.code == 0)
-    if finished.code > 128:
-        raise RunError(f"benchmark_model was ended by {_signal(finished.code - 128)} while it ran {name}.")
-    if finished.code != 0:
-        why = "; ".join(line.rstrip(".") for line in found.complaints[:3])[:300] or finished.last_words
-        raise RunError(f"benchmark_model failed on {name} with exit status {finished.code}: {why}.")
-    flaw = output.flaw(found)
-    if flaw is not None:
-        raise RunError(
-            f"what ran as benchmark_model did not print what LiteRT's prints ({flaw}); its last words were "
-            f"'{finished.last_words[:120]}'."
-        )
-    return found
-
-
-def _check_provider(found: output.Output, job: Job, client: Client, *, ended_well: bool) -> None:
-    """Raise where an accelerator was asked for and did not take the whole graph."""
-    provider = job.target.provider
-    if provider == "cpu":
-        return
-    kind = provider.upper()
-    refused = next((line for line in found.complaints if f"apply {kind} delegate" in line), None)
-    if refused is not None:
-        raise UnavailableError(
-            f"the {kind} delegate of the device {client.serial} does not take {job.artifact.path.name}."
-        )
-    if job.options.get("allow_fallback"):
-        return
-    uses = [use for use in found.delegates if use.name == kind]
-    if any(use.coverage is Coverage.ALL for use in uses):
-        return
-    nodes, all_nodes = output.nodes_of(found.replaced, kind)
-    part = f" ({nodes} of {all_nodes} nodes)" if nodes is not None else ""
-    if uses or part or any("CPU fallback" in line for line in found.complaints):
-        raise UnavailableError(
-            f"the {kind} delegate of the device {client.serial} does not take all of {job.artifact.path.name}"
-            f"{part}; --allow-fallback accepts that, and the row says so."
-        )
-    if ended_well:
-        raise UnavailableError(
-            f"this benchmark_model does not tell what {kind} took of {job.artifact.path.name}; it may have been built "
-            f"without {kind}: give the one of {binary.SOURCE}."
-        )
-
-
-def _dropped(client: Client, name: str | None = None) -> RunError:
-    during = f" while it ran {name}" if name else ""
-    return RunError(f"the device {client.serial} dropped off{during}; connect it again.")
-
-
-def _signal(number: int) -> str:
+def _heat(client: Client, limit_s: float) -> Heat:
+    """Ask how warm the device is; one that does not tell in time costs no measurement."""
     try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+        return heat_from(client.shell(HEAT_SCRIPT, limit_s=limit_s).out)
+    except RunError:
+        return Heat(None, None, None, None)
 
 
 def _versions(client: Client, tool: Path) -> dict[str, str]:
     """Give adb's version, and the start of the tool's SHA-256, since it has none of its own."""
-    told = re.search(r"^Version (\S+)", client.run("version", limit_s=FACTS_LIMIT_S).out, re.MULTILINE)
+    told = re.search(r"^Version (\S+)", client.run("version", limit_s=STEP_LIMIT_S).out, re.MULTILINE)
     digest = hashlib.sha256(tool.read_bytes()).hexdigest()
     return {**({"adb": told[1]} if told else {}), "benchmark_model": f"sha256:{digest[:12]}"}

@@ -18,11 +18,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from slimedge.errors import RunError, UnavailableError
-from slimedge.runtime.devices.adb.client import Client
+from slimedge.runtime.devices.adb.client import Client, Finished
 
 PLACE = "/data/local/tmp"
 LIMIT_S = 30.0
-_LEAVE_S = 10.0
+_LEAVE_S = 5.0
 
 # Android's shell is mksh, which hands no descriptor above 2 on, hence the detour by standard input; its flock is silent
 # when the lock is taken and says why it cannot lock at all. Before Android 8 there is none: then only what this machine
@@ -76,8 +76,12 @@ class Hold:
     folder: str
     process: subprocess.Popen[bytes]
 
-    def lost(self, wait_s: float = 1.0) -> bool:
-        """Tell whether the connection has ended by itself."""
+    def lost(self, finished: Finished) -> bool:
+        """Tell whether a command ended because the device is gone.
+
+        Where adb itself says that something is wrong, the end of the connection may come a little later.
+        """
+        wait_s = 1.0 if finished.code == 255 or finished.err.startswith(("adb: ", "error: ")) else 0.0
         try:
             self.process.wait(wait_s)
         except subprocess.TimeoutExpired:
@@ -86,19 +90,23 @@ class Hold:
 
 
 @contextmanager
-def held(client: Client) -> Iterator[Hold]:
+def held(client: Client, *, limit_s: float = LIMIT_S) -> Iterator[Hold]:
     """Hold the device of a client for a block.
+
+    Args:
+        client: with its serial.
+        limit_s: within which the device has to answer.
 
     Raises:
         UnavailableError: another command holds it, or it has no folder for us.
         RunError: it does not answer, or it did not confirm that it removed the folder.
     """
     with client.started("shell", "-T", _SCRIPT, stdin=subprocess.PIPE) as process:
-        said = _line(process, ("busy", "folder "), LIMIT_S)
+        said = _line(process, ("busy", "folder "), limit_s)
         if said == "busy":
             raise _busy(client.serial)
         if said is None:
-            raise _refused(client, process)
+            raise _refused(client, process, limit_s)
         hold = Hold(said.removeprefix("folder "), process)
         try:
             yield hold
@@ -132,16 +140,16 @@ def _left(process: subprocess.Popen[bytes]) -> bool:
 
 def _leftover(client: Client, hold: Hold) -> str:
     return (
-        f"Whether {hold.folder} was removed is not known: the device does that itself when the connection ends, and if it "
-        f"was switched off, the next measurement on {client.serial} does."
+        f"Whether {hold.folder} was removed is not known: the device does that itself when the connection ends, and if "
+        f"it was switched off, the next measurement on {client.serial} does."
     )
 
 
-def _refused(client: Client, process: subprocess.Popen[bytes]) -> UnavailableError | RunError:
+def _refused(client: Client, process: subprocess.Popen[bytes], limit_s: float) -> UnavailableError | RunError:
     try:
         code = process.wait(1.0)
     except subprocess.TimeoutExpired:
-        return RunError(f"the device {client.serial} did not answer 'adb shell' within {LIMIT_S:g} s.")
+        return RunError(f"the device {client.serial} did not answer 'adb shell' within {limit_s:.3g} s.")
     assert process.stderr is not None  # noqa: S101 - it was asked for
     words = process.stderr.read().decode(errors="replace").strip().splitlines()
     why = words[-1].removeprefix("error: ").rstrip(".") if words else f"exit status {code}"

@@ -1,8 +1,8 @@
 """Read what LiteRT's `benchmark_model` prints.
 
-Its lines are those of `tflite/tools/benchmark/benchmark_model.cc` and `benchmark_tflite_model.cc` in google-ai-edge/LiteRT;
-before 2022 they had no `INFO: ` in front, before 2023 no percentiles, and memory had another name. LiteRT's newer tool
-of the same name (`litert/tools`) prints the same lines for the runs and the session, and no summary of this form.
+Its lines are those of `tflite/tools/benchmark/benchmark_model.cc` and `benchmark_tflite_model.cc` in
+google-ai-edge/LiteRT. Older versions have no `INFO: ` in front and no percentiles, and call memory otherwise. LiteRT's
+newer tool of the same name (`litert/tools`) prints the same lines for the runs and the session, and no such summary.
 """
 
 from __future__ import annotations

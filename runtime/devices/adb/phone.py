@@ -144,14 +144,11 @@ def phone_from(text: str) -> Phone:
         if allowed is None or int(number) in allowed
     )
     chip = " ".join(told[key] for key in ("ro.soc.manufacturer", "ro.soc.model") if told.get(key))
+    abis = told.get("ro.product.cpu.abilist") or told.get("ro.product.cpu.abi")
     machine = answers.get("machine", "").strip()
     return Phone(
         properties={name: told[key] for name, key in named.items() if told.get(key)},
-        abis=tuple(
-            abi
-            for abi in told.get("ro.product.cpu.abilist", told.get("ro.product.cpu.abi", "")).split(",")
-            if abi
-        ),
+        abis=tuple(abis.split(",")) if abis else (),
         cpu=chip or _field(info, "Hardware") or told.get("ro.board.platform") or None,
         isa=tuple(flag for flag in ISA_FLAGS if flag in features),
         cpus=cpus,
@@ -164,10 +161,10 @@ def phone_from(text: str) -> Phone:
 
 
 def heat_from(text: str) -> Heat:
-    """Read the answer to `HEAT_SCRIPT`.
+    r"""Read the answer to `HEAT_SCRIPT`.
 
     Example:
-        >>> heat_from("@@battery\\n  temperature: 285\\n@@limits\\n1800000 2400000\\n")
+        >>> heat_from("@@battery\n  temperature: 285\n@@limits\n1800000 2400000\n")
         Heat(temperature_c=28.5, source='BATTERY', status=None, throttled=True)
     """
     answers = _answers(text)

@@ -23,7 +23,7 @@ class RunStatistics:
         max_s: longest.
         mean_s: arithmetic mean, in six digits.
         std_s: standard deviation, in whole microseconds.
-        p5_s: 5th percentile; versions before 2023 print none.
+        p5_s: 5th percentile; older versions print none.
         median_s: likewise.
         p95_s: 95th percentile, likewise. The 90th is not known.
     """
