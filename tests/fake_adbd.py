@@ -84,7 +84,10 @@ class FakeAdbd:
         found = []
         for folder in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
-                if folder.name.isdigit() and f"DEVICE={self.root}\0".encode() in (folder / "environ").read_bytes():
+                if (
+                    folder.name.isdigit()
+                    and f"DEVICE={self.root}\0".encode() in (folder / "environ").read_bytes()
+                ):
                     found.append(int(folder.name))
         return found
 
@@ -126,7 +129,9 @@ class _Connection:
     def send(self, command: int, first: int, second: int, data: bytes = b"") -> None:
         if self.device._frozen.is_set():
             return
-        header = struct.pack("<6I", command, first, second, len(data), sum(data) & 0xFFFFFFFF, command ^ 0xFFFFFFFF)
+        header = struct.pack(
+            "<6I", command, first, second, len(data), sum(data) & 0xFFFFFFFF, command ^ 0xFFFFFFFF
+        )
         with self._sending, contextlib.suppress(OSError):
             self._socket.sendall(header + data)
 
@@ -148,7 +153,8 @@ class _Connection:
 
     def _handle(self, command: int, first: int, second: int, data: bytes) -> None:
         if command == _CNXN and self.device.authorized:
-            banner = f"device::ro.product.name=fake;ro.product.model=Fake_8;ro.product.device=fake;features={self.device.features}"
+            named = "ro.product.name=fake;ro.product.model=Fake_8;ro.product.device=fake"
+            banner = f"device::{named};features={self.device.features}"
             self.send(_CNXN, 0x01000000, _MAX_DATA, banner.encode())
         elif command in {_CNXN, _AUTH} and not self.device.authorized:
             self.send(_AUTH, 1, 0, bytes(20))  # a token to sign, again and again: nobody accepts the prompt
@@ -280,7 +286,7 @@ class _Shell(_Stream):
 
 
 class _Sync(_Stream):
-    """Files: asked for, sent, fetched and listed."""
+    """Files that are asked for and sent; nothing is ever fetched."""
 
     def __init__(self, connection: _Connection, own: int, other: int) -> None:
         super().__init__(connection, own, other)
@@ -314,11 +320,13 @@ class _Sync(_Stream):
                 if kind == b"QUIT":
                     self.close()
                     return
-                {b"STAT": self._stat, b"SEND": self._send, b"RECV": self._recv, b"LIST": self._list}[kind](path)
+                {b"STAT": self._stat, b"SEND": self._send, b"RECV": self._recv, b"LIST": self._list}[kind](
+                    path
+                )
 
     def _stat(self, path: str) -> None:
         try:
-            told = os.stat(path)
+            told = Path(path).stat()
             answer = (told.st_mode, told.st_size, int(told.st_mtime))
         except OSError:
             answer = (0, 0, 0)
@@ -344,18 +352,6 @@ class _Sync(_Stream):
         else:
             self.say(struct.pack("<4sI", b"OKAY", 0))
 
-    def _recv(self, path: str) -> None:
-        with open(path, "rb") as file:
-            while part := file.read(1 << 16):
-                self.say(struct.pack("<4sI", b"DATA", len(part)) + part)
-        self.say(struct.pack("<4sI", b"DONE", 0))
-
-    def _list(self, path: str) -> None:
-        for name in sorted(os.listdir(path)):
-            told = os.stat(f"{path}/{name}")
-            self.say(struct.pack("<4s4I", b"DENT", told.st_mode, told.st_size, int(told.st_mtime), len(name)) + name.encode())
-        self.say(struct.pack("<4s4I", b"DONE", 0, 0, 0, 0))
-
 
 @dataclass(frozen=True)
 class AdbServer:
@@ -367,12 +363,12 @@ class AdbServer:
 
     def adb(self, *words: str) -> str:
         return subprocess.run(
-            [self.program, "-P", str(self.port), *words], capture_output=True, text=True, timeout=20, check=False
+            [self.program, "-P", str(self.port), *words],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
         ).stdout
-
-    def connect(self, device: FakeAdbd) -> None:
-        said = self.adb("connect", device.serial)
-        assert "connected to" in said or "failed to authenticate" in said, said
 
 
 @contextlib.contextmanager
@@ -380,7 +376,13 @@ def adb_server(program: str, home: Path):
     """Run a private adb server on a port of its own; it is ended with the block."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    alone = {"HOME": str(home), "ANDROID_USER_HOME": str(home), "ADB_MDNS": "0", "ADB_USB": "0", "PATH": os.environ["PATH"]}
+    alone = {
+        "HOME": str(home),
+        "ANDROID_USER_HOME": str(home),
+        "ADB_MDNS": "0",
+        "ADB_USB": "0",
+        "PATH": os.environ["PATH"],
+    }
     process = subprocess.Popen(
         [program, "-P", str(port), "nodaemon", "server"],
         env={**alone, "ADB_LOCAL_TRANSPORT_MAX_PORT": "0"},

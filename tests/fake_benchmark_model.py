@@ -11,10 +11,26 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 KNOWN = {
-    *("graph", "num_threads", "warmup_runs", "warmup_min_secs", "num_runs", "min_secs", "max_secs", "use_xnnpack"),
-    *("use_gpu", "use_nnapi", "enable_op_profiling", "report_peak_memory_footprint", "require_full_delegation"),
+    *(
+        "graph",
+        "num_threads",
+        "warmup_runs",
+        "warmup_min_secs",
+        "num_runs",
+        "min_secs",
+        "max_secs",
+        "use_xnnpack",
+    ),
+    *(
+        "use_gpu",
+        "use_nnapi",
+        "enable_op_profiling",
+        "report_peak_memory_footprint",
+        "require_full_delegation",
+    ),
     *("memory_footprint_check_interval_ms", "input_layer", "input_layer_shape", "gpu_precision_loss_allowed"),
 }
 NEWER = """\
@@ -31,7 +47,8 @@ INFO: Running benchmark for at least 50 iterations and at least 1 seconds but te
 INFO: count=50 first=119614 curr=115889 min=111842 max=119614 avg=115246 std=1329 p5=112107 median=115350 p95=116620
 
 INFO: Inference timings in us: Init: 1361236, First inference: 125113, Warmup (avg): 115344, Inference (avg): 115246
-INFO: Note: as the benchmark tool itself affects memory footprint, the following is only APPROXIMATE to the actual memory footprint of the model at runtime. Take the information at your discretion.
+INFO: Note: as the benchmark tool itself affects memory footprint, the following is only APPROXIMATE to the actual \
+memory footprint of the model at runtime. Take the information at your discretion.
 INFO: Memory footprint delta from the start of the tool (MB): init=14.4414 overall=14.8164
 """
 
@@ -39,7 +56,9 @@ INFO: Memory footprint delta from the start of the tool (MB): init=14.4414 overa
 def main() -> int:
     behaviour, given = sys.argv[1], sys.argv[2:]
     told = dict(word.removeprefix("--").partition("=")[::2] for word in given)
-    lacking = {"no_gpu": {"use_gpu"}, "ancient": {"min_secs", "report_peak_memory_footprint"}}.get(behaviour, set())
+    lacking = {"no_gpu": {"use_gpu"}, "ancient": {"min_secs", "report_peak_memory_footprint"}}.get(
+        behaviour, set()
+    )
     print("INFO: STARTING!")
     unknown = [word for word in given if word.removeprefix("--").partition("=")[0] not in KNOWN - lacking]
     if unknown:
@@ -64,7 +83,10 @@ def main() -> int:
         print("write: No space left on device", file=sys.stderr)
         return 1
     if behaviour == "partial":
-        print("VERBOSE: Replacing 9 out of 12 node(s) with delegate (TfLiteGpuDelegateV2) node, yielding 3 partitions.", file=sys.stderr)
+        print(
+            "VERBOSE: Replacing 9 out of 12 node(s) with delegate (TfLiteGpuDelegateV2) node, yielding 3 partitions.",
+            file=sys.stderr,
+        )
         if told.get("require_full_delegation") == "true":
             print("ERROR: Disallowed CPU fallback detected.", file=sys.stderr)
             print("ERROR: Benchmarking failed.", file=sys.stderr)
@@ -98,22 +120,24 @@ def measured(told: dict[str, str]) -> None:
             durations.append((time.perf_counter_ns() - start) // 1000)
         phases.append(durations)
     first = phases[0][0]
-    print("INFO: Explicitly applied XNNPACK delegate, and the model graph will be completely executed by the delegate.")
+    print(
+        "INFO: Explicitly applied XNNPACK delegate, and the model graph will be completely executed by the delegate."
+    )
     print(f"INFO: Initialized session in {session_us / 1000:g}ms.")
     for durations in phases:
         ordered = sorted(durations)
         low, middle, high = (ordered[int(part / 100 * (len(ordered) - 1))] for part in (5, 50, 95))
         print(
-            f"INFO: count={len(durations)} first={durations[0]} curr={durations[-1]} min={ordered[0]} max={ordered[-1]} "
-            f"avg={np.mean(durations):g} std={int(np.std(durations))} p5={low} median={middle} p95={high}\n"
+            f"INFO: count={len(durations)} first={durations[0]} curr={durations[-1]} min={ordered[0]} "
+            f"max={ordered[-1]} avg={np.mean(durations):g} std={int(np.std(durations))} p5={low} median={middle} p95={high}\n"
         )
     print(
         f"INFO: Inference timings in us: Init: {session_us}, First inference: {first}, "
         f"Warmup (avg): {np.mean(phases[0]):g}, Inference (avg): {np.mean(phases[1]):g}"
     )
     print("INFO: Overall peak memory footprint (MB) via periodic monitoring: 93.2383")
-    with open(os.path.join(os.environ["DEVICE"], "durations.json"), "w", encoding="utf-8") as file:
-        json.dump({"phases": phases, "session_us": session_us}, file)
+    kept = {"phases": phases, "session_us": session_us}
+    (Path(os.environ["DEVICE"]) / "durations.json").write_text(json.dumps(kept), encoding="utf-8")
 
 
 if __name__ == "__main__":

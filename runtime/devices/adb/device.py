@@ -17,7 +17,7 @@ from typing import ClassVar, Self
 
 from slimedge.errors import InputError, RunError, UnavailableError
 from slimedge.runtime.devices.adb import binary, command_line
-from slimedge.runtime.devices.adb.client import Client, Finished
+from slimedge.runtime.devices.adb.client import Client
 from slimedge.runtime.devices.adb.connected import chosen, connected
 from slimedge.runtime.devices.adb.hold import Hold, alone_here, held
 from slimedge.runtime.devices.adb.judging import dropped, full, judged
@@ -33,6 +33,7 @@ _RUN_SCRIPT = """
 cd {folder} || exit 3
 pin=
 if [ -n '{mask}' ] && taskset {mask} true 2>/dev/null; then pin='taskset {mask}' && echo 'slimedge: pinned' >&2; fi
+chmod 700 benchmark_model
 sh -c 'echo $$ >running && exec "$@"' sh $pin ./benchmark_model {flags} </dev/null
 code=$?
 rm -f running
@@ -127,10 +128,7 @@ class Adb:
         with alone_here(serial), held(client, limit_s=left(STEP_LIMIT_S)) as hold:
             phone = phone_from(client.shell(FACTS_SCRIPT, limit_s=left(STEP_LIMIT_S)).out)
             binary.check_abi(tool, phone.abis, serial)
-            place = f"{hold.folder}/benchmark_model"
-            _push(client, hold, tool, place, limit_s=left(RESERVE_LIMIT_S))
-            ready = client.shell(f"chmod 700 {shlex.quote(place)}", limit_s=left(STEP_LIMIT_S))
-            _checked(ready, client, hold)
+            _push(client, hold, tool, f"{hold.folder}/benchmark_model", limit_s=left())
             yield replace(
                 self, serial=serial, _reserved=_Reserved(client, hold, phone, _versions(client, tool))
             )
@@ -195,19 +193,14 @@ def _push(
     client: Client, hold: Hold, source: Path, place: str, *, limit_s: float, late: str | None = None
 ) -> None:
     finished = client.run("push", str(source), place, limit_s=limit_s, late=late)
-    _checked(finished, client, hold, source.name)
-
-
-def _checked(finished: Finished, client: Client, hold: Hold, name: str | None = None) -> None:
-    """Raise what a command that prepares something failed for."""
     if finished.code == 0:
         return
-    said = finished.out + finished.err
-    if "No space left" in said:
-        raise full(client.serial or "", name or "the tool")
+    serial = client.serial or ""
+    if "No space left" in finished.out + finished.err:
+        raise full(serial, source.name)
     if hold.lost(finished):
-        raise dropped(client.serial or "")
-    raise RunError(f"the device {client.serial} did not take {name or 'the tool'}: {finished.last_words}.")
+        raise dropped(serial)
+    raise RunError(f"the device {serial} did not take {source.name}: {finished.last_words}.")
 
 
 def _heat(client: Client, limit_s: float) -> Heat:

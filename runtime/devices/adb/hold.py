@@ -22,7 +22,7 @@ from slimedge.runtime.devices.adb.client import Client, Finished
 
 PLACE = "/data/local/tmp"
 LIMIT_S = 30.0
-_LEAVE_S = 5.0
+LEAVE_S = 5.0  # to say that the folder was removed
 
 # Android's shell is mksh, which hands no descriptor above 2 on, hence the detour by standard input; its flock is silent
 # when the lock is taken and says why it cannot lock at all. Before Android 8 there is none: then only what this machine
@@ -135,7 +135,7 @@ def _left(process: subprocess.Popen[bytes]) -> bool:
         process.stdin.close()
     except OSError:
         return False
-    return _line(process, ("removed",), _LEAVE_S) is not None
+    return _line(process, ("removed",), LEAVE_S) is not None
 
 
 def _leftover(client: Client, hold: Hold) -> str:

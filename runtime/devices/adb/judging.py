@@ -1,4 +1,4 @@
-"""Whether what `benchmark_model` ended with is a measurement of what was asked for; if not, the sentence that says why."""
+"""Whether `benchmark_model` measured what was asked for; if not, the sentence that says why."""
 
 from __future__ import annotations
 

@@ -10,8 +10,12 @@ from slimedge.measurement import Environment
 from slimedge.runtime.devices.adb.result import Heat
 from slimedge.runtime.facts import ISA_FLAGS
 
-# Each answer stands below a line with its name. What cannot be read is left out by the device, and None here.
-FACTS_SCRIPT = """
+# Each answer stands below a line with its name. What cannot be read is "-" there or left out, and None here. The shell
+# reads single lines itself, since a process for each would take a second on a slow board.
+_LINE_OF = 'line_of() { line=-; if [ -r "$1" ]; then read -r line <"$1"; fi; }'
+
+FACTS_SCRIPT = f"""
+{_LINE_OF}
 echo '@@props'; getprop
 echo '@@cpuinfo'; cat /proc/cpuinfo
 echo '@@meminfo'; head -n 3 /proc/meminfo
@@ -19,19 +23,25 @@ echo '@@status'; cat /proc/self/status
 echo '@@machine'; uname -m
 echo '@@cpus'
 for cpu in /sys/devices/system/cpu/cpu[0-9]*; do
-  echo "${cpu##*/cpu} $(cat "$cpu/cpu_capacity" || echo -) $(cat "$cpu/cpufreq/cpuinfo_max_freq" || echo -) \
-$(cat "$cpu/cpufreq/scaling_governor" || echo -)"
+  line_of "$cpu/cpu_capacity"; told=$line
+  line_of "$cpu/cpufreq/cpuinfo_max_freq"; told="$told $line"
+  line_of "$cpu/cpufreq/scaling_governor"; echo "${{cpu##*/cpu}} $told $line"
 done
 """.strip()
 
-HEAT_SCRIPT = """
+HEAT_SCRIPT = f"""
+{_LINE_OF}
 echo '@@thermal'; dumpsys -t 5 thermalservice
 echo '@@battery'; dumpsys -t 5 battery
 echo '@@zones'
-for zone in /sys/class/thermal/thermal_zone*; do echo "$(cat "$zone/temp" || echo -) $(cat "$zone/type")"; done
+for zone in /sys/class/thermal/thermal_zone*; do
+  line_of "$zone/temp"; told=$line
+  line_of "$zone/type"; echo "$told $line"
+done
 echo '@@limits'
 for cpu in /sys/devices/system/cpu/cpu[0-9]*; do
-  echo "$(cat "$cpu/cpufreq/scaling_max_freq" || echo -) $(cat "$cpu/cpufreq/cpuinfo_max_freq" || echo -)"
+  line_of "$cpu/cpufreq/scaling_max_freq"; told=$line
+  line_of "$cpu/cpufreq/cpuinfo_max_freq"; echo "$told $line"
 done
 """.strip()
 
