@@ -65,10 +65,10 @@ class FakeAdbd:
 
     def drop(self) -> None:
         """Lose the connection, as a pulled cable does, and do not take it up again."""
-        self._listener.close()
-        for connection in self._connections:
+        for one in (self._listener, *self._connections):
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+                one.shutdown(socket.SHUT_RDWR)
+                one.close()
 
     def freeze(self) -> None:
         """Answer nothing any more."""
@@ -320,9 +320,7 @@ class _Sync(_Stream):
                 if kind == b"QUIT":
                     self.close()
                     return
-                {b"STAT": self._stat, b"SEND": self._send, b"RECV": self._recv, b"LIST": self._list}[kind](
-                    path
-                )
+                {b"STAT": self._stat, b"SEND": self._send}[kind](path)
 
     def _stat(self, path: str) -> None:
         try:

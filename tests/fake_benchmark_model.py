@@ -129,7 +129,8 @@ def measured(told: dict[str, str]) -> None:
         low, middle, high = (ordered[int(part / 100 * (len(ordered) - 1))] for part in (5, 50, 95))
         print(
             f"INFO: count={len(durations)} first={durations[0]} curr={durations[-1]} min={ordered[0]} "
-            f"max={ordered[-1]} avg={np.mean(durations):g} std={int(np.std(durations))} p5={low} median={middle} p95={high}\n"
+            f"max={ordered[-1]} avg={np.mean(durations):g} std={int(np.std(durations))} "
+            f"p5={low} median={middle} p95={high}\n"
         )
     print(
         f"INFO: Inference timings in us: Init: {session_us}, First inference: {first}, "

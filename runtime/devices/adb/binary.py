@@ -44,7 +44,7 @@ def find(given: str | None) -> Path:
         raise InputError(
             f"benchmark_model={named} is an Android package; give the command-line binary of that name without .apk."
         )
-    if start == b"\x7fELF" and (loader := _loader(path)) is not None and "linker" not in loader:
+    if start == b"\x7fELF" and (loader := _loader(path)) and "linker" not in loader:
         raise InputError(
             f"benchmark_model={named} was built for Linux (it asks for {loader}), not for Android; take the one of "
             f"{SOURCE}."
