@@ -23,6 +23,8 @@ from pathlib import Path
 _CNXN, _AUTH, _OPEN, _OKAY, _CLSE, _WRTE = (
     int.from_bytes(name, "little") for name in (b"CNXN", b"AUTH", b"OPEN", b"OKAY", b"CLSE", b"WRTE")
 )
+# Settings of adb's server that keep it to the devices that it is told of.
+ALONE = {"ADB_MDNS": "0", "ADB_USB": "0", "ADB_LOCAL_TRANSPORT_MAX_PORT": "0"}
 _MAX_DATA = 256 * 1024
 _STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)
 
@@ -374,16 +376,9 @@ def adb_server(program: str, home: Path):
     """Run a private adb server on a port of its own; it is ended with the block."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    alone = {
-        "HOME": str(home),
-        "ANDROID_USER_HOME": str(home),
-        "ADB_MDNS": "0",
-        "ADB_USB": "0",
-        "PATH": os.environ["PATH"],
-    }
     process = subprocess.Popen(
         [program, "-P", str(port), "nodaemon", "server"],
-        env={**alone, "ADB_LOCAL_TRANSPORT_MAX_PORT": "0"},
+        env={"HOME": str(home), "ANDROID_USER_HOME": str(home), "PATH": os.environ["PATH"], **ALONE},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

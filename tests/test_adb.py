@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_files
-from fake_adbd import FakeAdbd, adb_server, make_root
+from fake_adbd import ALONE, FakeAdbd, adb_server, make_root
 
 from slimedge.errors import InputError, RunError, UnavailableError
 from slimedge.runtime.devices.adb.client import Client, executable
@@ -165,7 +167,7 @@ def test_files_of_one_reservation_take_turns_in_one_folder(device, model, tool):
     assert sum("mktemp" in command for command in device.commands) == 1
 
 
-@pytest.mark.parametrize("shell", ["sh", "mksh", "bash"])
+@pytest.mark.parametrize("shell", ["sh", "mksh"])
 def test_the_scripts_run_in_the_shells_that_there_are(server, tmp_path, model, tool, shell):
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
@@ -291,7 +293,16 @@ def test_a_disk_too_full_for_a_folder_is_told(device, model, tool):
         Adb(device.serial, tool("newer")).measure(job(model))
 
 
+def without_flock(device):
+    """Make it an Android that forbids locks."""
+    flock = device.root / "bin/flock"
+    flock.unlink(missing_ok=True)
+    flock.write_text("#!/bin/sh\necho 'flock: not permitted' >&2\nexit 1\n")
+    flock.chmod(0o755)
+
+
 def test_a_second_command_of_this_machine_is_turned_away(device, model, tool):
+    without_flock(device)
     phone = Adb(device.serial, tool("newer"))
     with phone.reserved(), pytest.raises(UnavailableError, match="another command measures on the device"):
         phone.measure(job(model))
@@ -334,9 +345,11 @@ from slimedge.runtime.targets import Target
 artifact = Artifact(Path({str(model.path)!r}), Format.TFLITE, "", (), ())
 Adb({device.serial!r}, {tool("hangs")!r}).measure(Job(artifact, Target("litert")))
 """
-    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) as command:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as command:
         until(lambda: list(device.tmp.glob("*/running")), "the tool never ran", limit_s=15)
-        command.send_signal(number)
+        os.killpg(command.pid, number)  # as a terminal does, to the whole group
         _, said = command.communicate(timeout=10)
     assert LEFTOVER not in said  # that it was removed was seen
     until(lambda: not list(device.tmp.iterdir()), "a folder was left")
@@ -381,12 +394,12 @@ def test_an_android_too_old_to_tell_an_exit_status_is_told(server, model, tool, 
         Adb(phone.serial, tool("newer")).measure(job(model))
 
 
-def test_an_android_without_flock_is_measured_and_nothing_of_others_is_removed(device, model, tool):
-    (device.tmp / "other-run.AbCdEf").mkdir()
-    (device.root / "bin/flock").unlink(missing_ok=True)
-    (device.root / "bin/flock").write_text("#!/bin/sh\necho 'flock: not permitted' >&2\nexit 1\n")
-    (device.root / "bin/flock").chmod(0o755)
+def test_an_android_without_locks_is_measured_and_nothing_of_others_is_removed(device, model, tool):
+    other = device.tmp / "slimedge-run.AbCdEf"
+    other.mkdir()
+    without_flock(device)
     assert Adb(device.serial, tool("newer")).measure(job(model)).latency.count == 50
+    other.rmdir()
 
 
 def test_more_threads_than_the_device_has_are_refused(device, model, tool):
@@ -413,3 +426,17 @@ def test_what_the_tool_cannot_do_is_refused_before_the_device_is_touched(device,
         with pytest.raises(InputError, match=message):
             phone.measure(given)
     assert device.commands == []
+
+
+def test_a_server_that_had_to_be_started_and_sees_no_device_is_ended(tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for name, value in {"ANDROID_ADB_SERVER_PORT": str(port), "HOME": str(tmp_path), **ALONE}.items():
+        monkeypatch.setenv(name, value)
+    assert "adb sees no device" in listed()[0].reason
+    until(lambda: not answers(port), "adb's server still runs")
+
+
+def answers(port):
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0

@@ -141,8 +141,7 @@ def test_a_device_that_tells_nothing_is_known_by_nothing():
     ("text", "heat"),
     [
         (
-            "@@thermal\nThermal Status: 2\nCurrent temperatures from HAL:\n"
-            "\tTemperature{mValue=31.5, mType=3, mName=skin, mStatus=0}\n",
+            "@@thermal\nThermal Status: 2\n\tTemperature{mValue=31.5, mType=3, mName=skin, mStatus=0}\n",
             Heat(31.5, "SKIN", 2, throttled=True),
         ),
         (

@@ -25,7 +25,7 @@ LIMIT_S = 30.0
 LEAVE_S = 5.0  # to say that the folder was removed
 
 # Android's shell is mksh, which hands no descriptor above 2 on, hence the detour by standard input; its flock is silent
-# when the lock is taken and says why it cannot lock at all. Before Android 8 there is none: then only what this machine
+# when the lock is taken and says why it cannot lock at all. An old Android has none: then only what this machine
 # knows keeps two commands apart, and nothing is removed that could belong to another one.
 _SCRIPT = f"""
 cd {PLACE} || exit 3
