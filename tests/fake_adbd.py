@@ -159,7 +159,10 @@ class _Connection:
             banner = f"device::{named};features={self.device.features}"
             self.send(_CNXN, 0x01000000, _MAX_DATA, banner.encode())
         elif command in {_CNXN, _AUTH} and not self.device.authorized:
-            self.send(_AUTH, 1, 0, bytes(20))  # a token to sign, again and again: nobody accepts the prompt
+            if (
+                first != 3
+            ):  # a public key waits for somebody to accept the prompt; a signature by an unknown one fails
+                self.send(_AUTH, 1, 0, bytes(20))
         elif command == _OPEN:
             self._open(first, data.rstrip(b"\0").decode())
         elif second in self._streams:
