@@ -58,7 +58,7 @@ def test_a_target_reads_what_it_writes(name):
     [
         ("shh://pi@board/litert", "there is no device 'shh'; did you mean 'ssh'"),
         ("board/litert", "there is no device 'board'"),
-        ("ssh:///litert", "names nothing behind ://"),
+        ("ssh:///litert", "'ssh://' names no host"),
         ("ssh://-oProxyCommand=x/litert", "names no host"),
         ("ssh://pi@board:99999/litert", "names no host"),
         ("ssh://pi@board?python=a;b", "python=a;b is not allowed"),

@@ -24,6 +24,7 @@ MEASURERS = Registry(
     {
         "agents": "slimedge.benchmarks.measurers.agents:measure",
         "microcontrollers": "slimedge.benchmarks.measurers.microcontrollers:measure",
+        "phones": "slimedge.benchmarks.measurers.phones:measure",
         "npus": "slimedge.benchmarks.measurers.npus:measure",
     },
 )

@@ -10,6 +10,7 @@ DEVICES = Registry(
     {
         "local": "slimedge.runtime.devices.local:Local",
         "ssh": "slimedge.runtime.devices.ssh:Ssh",
+        "adb": "slimedge.runtime.devices.adb.device:Adb",
         **dict.fromkeys(CONFIGURATIONS, "slimedge.runtime.devices.ethos_u:EthosU"),
     },
 )

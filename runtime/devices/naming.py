@@ -41,9 +41,8 @@ def device(name: str) -> Device:
     """
     place, _, query = name.partition("?")
     kind = kind_of(name)
-    if place == f"{kind}://":
-        raise InputError(f"the target '{name}' names nothing behind ://.")
-    found: Device = DEVICES[kind].named(place.partition("://")[2] or kind, settings(query, name))
+    _, schemed, rest = place.partition("://")
+    found: Device = DEVICES[kind].named(rest if schemed else kind, settings(query, name))
     return found
 
 

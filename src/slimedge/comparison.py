@@ -50,14 +50,14 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Quantiles of `n` samples in seconds; p99 is None under 1,000 samples.
+    """Quantiles of `n` samples in seconds; p99 is None under 1,000 samples, and p90 where a tool keeps no samples.
 
     `turns` are the medians of the turns in which the samples were taken, launch by launch: what tells the noise, and
     what a later run is held against.
     """
 
     p50: float
-    p90: float
+    p90: float | None
     p99: float | None
     n: int
     turns: tuple[tuple[float, ...], ...] | None = None
