@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import shutil
 import subprocess
 import tarfile
@@ -61,7 +60,7 @@ def _fetch() -> None:
         with tarfile.open(fileobj=io.BytesIO(content)) as inner:
             inner.extractall(made, filter="data")
         try:
-            os.rename(made, FOLDER)
+            made.rename(FOLDER)
         except OSError:  # another process was faster
             if not FOLDER.is_dir():
                 raise
