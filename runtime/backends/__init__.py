@@ -14,6 +14,7 @@ BACKENDS = Registry(
         "ort": "slimedge.runtime.backends.ort:BACKEND",
         "litert": "slimedge.runtime.backends.litert:BACKEND",
         "mcu": "slimedge.runtime.backends.mcu:BACKEND",
+        "openvino": "slimedge.runtime.backends.openvino:BACKEND",
     },
 )
 
