@@ -17,6 +17,7 @@ from tflite_models import buffer, schema, tensor, written
 from slimedge.artifact_file import read_artifact
 from slimedge.benchmarks.demo import FOLDER, SAMPLE
 from slimedge.errors import InputError, UnavailableError
+from slimedge.export.onnx_half import compute_in_halves
 from slimedge.runtime.backends import BACKENDS, backend_file
 from slimedge.runtime.backends.litert_gpu import refusal
 from slimedge.runtime.ops import count_ops
@@ -197,6 +198,24 @@ def test_an_op_that_the_gpu_has_not_is_named_and_counted(gpu, tmp_path):
     np.testing.assert_allclose(found, np.abs(shifted), atol=1e-5)
     counts = count_ops(artifact, Target("litert", "gpu"), options={"allow_fallback": True})
     assert dict(counts.providers) == {"gpu": 1, "cpu": 2}
+
+
+def test_a_file_that_computes_in_16_bits_needs_a_gpu_that_does(gpu, tmp_path):
+    import onnx
+
+    artifact = tiny_files.float_onnx(tmp_path / "half.onnx")
+    onnx.save(compute_in_halves(onnx.load(artifact.path)), artifact.path)
+    inputs = tiny_files.examples(3)
+    with BACKENDS["ort"].open(artifact, threads=1) as session:
+        found = session.predict(inputs)["zeta"]
+    np.testing.assert_allclose(found, tiny_files.answers(**inputs)["zeta"], atol=5e-3)
+    with (
+        pytest.raises(
+            UnavailableError, match=r"half\.onnx on this device: .* requires f16 .*computes in float32"
+        ),
+        BACKENDS["ort"].open(artifact, threads=1, provider="webgpu"),
+    ):
+        pass
 
 
 def test_a_batch_that_the_file_leaves_open_can_be_any(gpu, tmp_path):

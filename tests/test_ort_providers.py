@@ -117,8 +117,8 @@ def test_nvidias_driver_names_its_gpus(tmp_path, monkeypatch):
 
 
 NO_ADAPTER = (
-    "/src/a.cc:71 virtual A::B(const C&) Error: [ONNXRuntimeError] : 11 : EP_FAIL : /src/b.cc:136 ns::D::E(F*)::<lambda()> "
-    "status == G::H was false. Failed to get a WebGPU adapter: No supported adapters\n\n"
+    "/a.cc:71 virtual A::B(const C&) Error: [ONNXRuntimeError] : 11 : EP_FAIL : /src/b.cc:136 ns::D::E(F*)::<lambda()>"
+    " status == G::H was false. Failed to get a WebGPU adapter: No supported adapters\n\n"
 )
 
 
@@ -128,6 +128,10 @@ NO_ADAPTER = (
         (
             "[ONNXRuntimeError] : 3 : NO_SUCHFILE : Load model from m.onnx failed.",
             "Load model from m.onnx failed",
+        ),
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : shader_helper.cc:416 GenerateSourceCode Program Transpose requires f16",
+            "Program Transpose requires f16",
         ),
         (NO_ADAPTER, "Failed to get a WebGPU adapter: No supported adapters"),
         ("Unknown provider option: 'abacus'.", "Unknown provider option: 'abacus'"),

@@ -185,14 +185,23 @@ class OrtModel:
 
     def run(self, feeds: Dict[str, Any]) -> Dict[str, Any]:
         """Give the outputs by name as the file has them."""
-        self._has_run = True
-        return dict(zip(self._names, self._session.run(self._names, feeds)))
+        return dict(zip(self._names, self.bind(feeds)()))
 
     def bind(self, feeds: Dict[str, Any]) -> Callable[[], Any]:
         """Give a call that runs once and reads every output."""
         run, names = self._session.run, self._names
         self._has_run = True
-        return lambda: run(names, feeds)
+        if self._on_cpu:
+            return lambda: run(names, feeds)
+
+        def on_device() -> Any:
+            try:
+                return run(names, feeds)
+            except Exception as error:
+                self._refuse(error)
+                raise
+
+        return on_device
 
     def bind_resident(self, feeds: Dict[str, Any]) -> Optional[Callable[[], Any]]:
         """Give a call that runs once on inputs that lie in the device's memory, and waits; outputs stay there.
@@ -290,6 +299,7 @@ class OrtModel:
                         name, reason, self._placing.provider.lacking
                     )
                 ) from error
+            self._refuse(error)
             if self._placing.settings:
                 raise ValueError(
                     "ONNX Runtime cannot load {} on {} with the options {}: {}.".format(
@@ -308,6 +318,15 @@ class OrtModel:
                 )
             )
         return session
+
+    def _refuse(self, error: Exception) -> None:
+        """Raise in words of ours where a device lacks what a file needs: numbers of 16 bits, say."""
+        reason = self._parts.reason_of(error)
+        if "device does not support" in reason:
+            raise ImportError(
+                "{} cannot run {} on this device: {}; give it a file that computes in float32, or use the target "
+                "'ort:cpu'.".format(self._placing.provider.name, self._name, reason)
+            ) from error
 
     def _reserved(self, shape: Tuple[int, ...], dtype: Any, memory: str, device: int) -> Any:
         """Give a tensor in the memory of a device: a plug-in's belongs to a session."""

@@ -228,10 +228,14 @@ def reason_of(error: BaseException) -> str:
         >>> reason_of(RuntimeError("[ONNXRuntimeError] : 11 : EP_FAIL : /a/b.cc:205 A ns::Parse(const B&) No mode q"))
         'No mode q'
     """
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0].split(" : ")[-1]
+    text = (
+        (str(error).strip().splitlines() or [type(error).__name__])[0]
+        .split(" : ")[-1]
+        .split("Status Message: ")[-1]
+    )
     if re.search(r"\.(cc|h|cpp):\d+ ", text):
         _, checked, told = text.rpartition(" was false. ")
-        text = told if checked else text.rpartition(") ")[2]
+        text = told if checked else re.sub(r"^\S+:\d+ (?:.*\) |\w+ )", "", text)
     return text.strip().rstrip(".")
 
 
