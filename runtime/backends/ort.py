@@ -124,7 +124,7 @@ class Ort:
         """Give why a provider cannot be used, or None and its device."""
         try:
             model = OrtModel(SMALLEST, "a model of one op", 1, provider, False, {})
-            model.run({"x": np.float32([1, 2, 3, 4])})
+            model.run({"x": np.ones(4, np.float32)})
         except (ImportError, ValueError) as error:
             return str(error), None
         return None, model.device

@@ -268,7 +268,7 @@ def _device(short: str, provider: Provider, wanted: Optional[str], settings: Dic
         if "already registered" not in str(error):
             raise ImportError(
                 "{} cannot be loaded: {}; pip install --upgrade onnxruntime {}, or use --allow-fallback.".format(
-                    provider.name, reason_of(error), provider.plugin.replace("_", "-")
+                    provider.name, reason_of(error), str(provider.plugin).replace("_", "-")
                 )
             ) from error
     devices = [device for device in ort.get_ep_devices() if device.ep_name == provider.name]
