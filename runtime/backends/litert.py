@@ -85,7 +85,11 @@ class LiteRT:
         provider_options: Optional[Dict[str, str]] = None,
         **_options: Any,
     ) -> Any:
-        """Load a model, in the agent."""
+        """Load a model, in the agent.
+
+        For a GPU that is opening the file on the CPU as well, compiling shaders, and one run on both: all of it is in
+        the time and the memory of loading.
+        """
         if provider not in PROVIDERS:
             raise ValueError("LiteRT has no delegate '{}'; it has {}.".format(provider, ", ".join(PROVIDERS)))
         if provider == "cpu":
