@@ -94,7 +94,8 @@ def test_a_backends_file_imports_without_slimedge_and_without_its_runtime(name):
         f"spec = u.spec_from_file_location('b', {str(backend_file(name))!r})\n"
         "module = u.module_from_spec(spec); spec.loader.exec_module(module)\n"
         "assert module.BACKEND.missing() is None\n"
-        "assert not {'onnxruntime', 'ai_edge_litert', 'openvino', 'tensorflow', 'keras', 'tflite_micro'} & set(sys.modules)\n"
+        "runtimes = {'onnxruntime', 'ai_edge_litert', 'openvino', 'tensorflow', 'keras', 'tflite_micro'}\n"
+        "assert not runtimes & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
