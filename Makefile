@@ -3,6 +3,7 @@
 # make zoo     every model family through every column, written to docs/zoo.md (an hour)
 # make peers   the bundled nets through other quantizers, each in an environment of its own under build/peers (6 GB),
 #              written to docs/peers.md (an hour)
+# make gpu     two nets on this machine's GPU, written to benchmarks/results; exits 2 where there is none
 # make full-set | qat | pruned | words | speed | weight-only | aa | export-cost | calibration-cost | observer-effect |
 #      method-effect | bit-budget | activation-bits | channels | channel-exactness | clustered | low-rank |
 #      distilled | recipes | microcontroller | resuming | two-workers | qat-recipe | train-demo | train-words
@@ -35,7 +36,7 @@ LINKED := $(VENV)/.linked-$(FILES)
 
 .PHONY: help demo test install lint wheel clean zoo measure full-set qat pruned words speed weight-only aa export-cost \
 	harness-overhead calibration-cost observer-effect method-effect bit-budget activation-bits channels channel-exactness \
-	clustered low-rank distilled recipes microcontroller resuming two-workers qat-recipe train-demo train-words peers
+	clustered low-rank distilled recipes microcontroller resuming two-workers qat-recipe train-demo train-words peers gpu
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -123,6 +124,9 @@ distilled: install
 
 recipes: install
 	$(BIN)/python -m slimedge.benchmarks.recipe_results
+
+gpu: install
+	$(BIN)/python -m slimedge.benchmarks.gpu
 
 two-workers: install
 	$(BIN)/python -m slimedge.benchmarks.two_workers

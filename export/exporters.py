@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from slimedge.errors import InputError
 from slimedge.registry import Registry
-from slimedge.weight_rounding import NARROW_BITS
+from slimedge.weight_rounding import HALF, NARROW_BITS
 
 if TYPE_CHECKING:
     import keras
@@ -29,6 +29,9 @@ PACKAGINGS = Registry("export format", {"c-array": "slimedge.export.c_array:writ
 # Types of inputs and outputs, and the bits of the activations that have them.
 IO_TYPES = {"float32": None, "int8": 8, "int16": 16}
 
+# What an ONNX file computes in where it computes in floats.
+FLOATS = ("float32", "float16")
+
 # Of it only the weights are rounded in Keras; the rest is done to the converted file.
 DYNAMIC = "dynamic_wi8_afp32"
 
@@ -45,6 +48,7 @@ class Settings:
         scheme: how the model was quantized, None where it is float.
         block_size: how many weights share a scale; None for a scale for each channel.
         dense: whether zeros are stored as every other weight, where the format can leave them out.
+        compute: what a float model computes in, one of `FLOATS`, where the format says that and not the runtime.
     """
 
     io: str
@@ -54,6 +58,7 @@ class Settings:
     scheme: str | None = None
     block_size: int | None = None
     dense: bool = False
+    compute: str = "float32"
 
 
 def check_format(name: str) -> None:
@@ -90,6 +95,21 @@ def check_io(model: keras.Model, io: str) -> None:
         raise InputError(
             f"the activations of model '{model.name}' have {held} bits, so it has no {io} inputs; use {other} or "
             "float32."
+        )
+
+
+def check_compute(model: keras.Model, compute: str, scheme: str | None) -> None:
+    """Refuse floats of 16 bits in a model that computes on integers.
+
+    Raises:
+        InputError: naming its scheme.
+    """
+    from slimedge.export.tracing import quantized_layers
+
+    if compute != "float32" and (scheme not in {None, HALF} or quantized_layers(model)):
+        raise InputError(
+            f"model '{model.name}' was quantized to integers ({scheme or 'fake-quants'}) and cannot compute in "
+            f"{compute}; export the float model, or one that was quantized with the scheme fp16."
         )
 
 

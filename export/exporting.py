@@ -15,7 +15,7 @@ from slimedge.artifact import Artifact, Format, Step
 from slimedge.artifact_file import read_artifact
 from slimedge.errors import InputError
 from slimedge.export.c_array import HEADER_ENDING
-from slimedge.export.exporters import DYNAMIC, IO_TYPES, PACKAGINGS, check_format
+from slimedge.export.exporters import DYNAMIC, FLOATS, IO_TYPES, PACKAGINGS, check_format
 from slimedge.files import atomic_path, scratch_folder
 from slimedge.integers import INTEGERS, WIDE_ACTIVATIONS, integers_for, isa_here, kernel_bits
 from slimedge.isolation import DEFAULT_TIME_LIMIT_S, run_isolated
@@ -35,6 +35,7 @@ def export_model(
     batch: int = 1,
     integers: str | None = None,
     dense: bool = False,
+    compute: str = "float32",
     trust: bool = False,
     examples: Mapping[str, Any] | None = None,
     time_limit_s: float = DEFAULT_TIME_LIMIT_S,
@@ -59,6 +60,8 @@ def export_model(
             quantized for a target, else for those that suit this machine's CPU.
         dense: whether the TFLite file stores zeros of pruned kernels as every other weight, for runtimes without the
             operator DENSIFY (TFLite Micro, most delegates); else they are left out where that makes it smaller.
+        compute: `float32`, or `float16` for an ONNX file of a float model whose operators compute in that, for GPUs;
+            inputs and outputs stay float32. A TFLite file leaves it to whoever runs it.
         trust: whether an `.h5` may be loaded.
         examples: arrays by input name, first axis the examples, on which file and model are compared; None
             for seeded random ones.
@@ -78,6 +81,7 @@ def export_model(
     for item in formats:
         check_format(item)
     _check_option("io", io, tuple(IO_TYPES))
+    _check_option("compute", compute, FLOATS)
     isa = isa_here()
     if integers is not None:
         _check_option("integers", integers, INTEGERS)
@@ -116,6 +120,8 @@ def export_model(
             settings: dict[str, Any] = {"to": target, "io": io}
             if target == Format.TFLITE:
                 settings |= {"batch": batch} | ({"dense": True} if dense else {})
+            elif compute != "float32":
+                settings |= {"compute": compute}
             elif _computes_on_integers(lineage):
                 settings |= {"integers": integers, "isa": list(isa)}
             steps = (*lineage, Step("export", settings))
@@ -135,6 +141,7 @@ def export_model(
                         "examples": None if arrays is None else str(arrays),
                         "modules": modules,
                         "dense": dense,
+                        "compute": "float32" if target == Format.TFLITE else compute,
                         "metadata": notes.to_dict(steps),
                     },
                     label=f"the export of {out.name}",

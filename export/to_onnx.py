@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from slimedge import notes
 from slimedge.errors import CheckError, ConversionError, InputError
-from slimedge.export.exporters import DYNAMIC, Settings, check_io, with_storage
+from slimedge.export.exporters import DYNAMIC, Settings, check_compute, check_io, with_storage
 from slimedge.export.recurrent import Joint, without_recurrences
 from slimedge.export.tensorflow_graph import inlined, without_erfc
 from slimedge.export.tracing import Traced, Weight, trace, wide_activations
 from slimedge.export.trial import OnnxTrial
-from slimedge.export.weight_grid import Rounding, rounding_of
+from slimedge.export.weight_grid import Rounding, is_weight, rounding_of
 from slimedge.keras_file import input_specs, output_specs
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def to_onnx(
     io: str = "float32",
     scheme: str | None = None,
     block_size: int | None = None,
+    compute: str = "float32",
     metadata: Mapping[str, Any] | None = None,
 ) -> ModelProto:
     """Convert a model.
@@ -47,6 +48,7 @@ def to_onnx(
         io: `float32`, or `int8` or `int16` for integer inputs and outputs of a statically quantized model.
         scheme: how the model was quantized; None where it is float.
         block_size: how many weights share a scale; None for a scale for each channel.
+        compute: `float32`, or `float16` for a float model whose operators compute in that.
         metadata: JSON values for the file's `slimedge` property.
 
     Returns:
@@ -54,12 +56,14 @@ def to_onnx(
 
     Raises:
         ConversionError: tf2onnx cannot convert an op.
-        InputError: integer I/O of a float model, an input that is also an output, or a file over 2 GiB.
+        InputError: integer I/O of a float model, float16 in one that computes on integers, an input that is also an
+            output, or a file over 2 GiB.
     """
     from slimedge.export.onnx_weights import round_dynamically
 
     layers = {layer.name for layer in model._flatten_layers()}
     check_io(model, io)
+    check_compute(model, compute, scheme)
     passed = {spec.name for spec in input_specs(model)} & {spec.name for spec in output_specs(model)}
     if passed:
         raise InputError(
@@ -87,6 +91,7 @@ def to_onnx(
         integers=integers,
         io=io,
         rounding=rounding_of(scheme, block_size),
+        halves=compute == "float16",
         metadata=dict(metadata or {}),
     )
     return round_dynamically(proto, integers=integers) if scheme == DYNAMIC else proto
@@ -106,6 +111,7 @@ def export_onnx(model: keras.Model, settings: Settings) -> tuple[bytes, OnnxTria
         io=settings.io,
         scheme=settings.scheme,
         block_size=settings.block_size,
+        compute=settings.compute,
         metadata=settings.metadata,
     )
     if not proto.graph.node or not proto.graph.output:
@@ -145,11 +151,13 @@ def _lower(
     integers: str,
     io: str,
     rounding: Rounding | None,
+    halves: bool,
     metadata: dict[str, Any],
 ) -> ModelProto:
     from slimedge.export import onnx_integers, onnx_opset, onnx_padding, onnx_rounding
     from slimedge.export import onnx_lowering as lowering
     from slimedge.export.onnx_graph import OnnxGraph
+    from slimedge.export.onnx_half import compute_in_halves
     from slimedge.export.onnx_naming import name_after_layers
     from slimedge.export.onnx_recurrent import join
     from slimedge.export.onnx_transposed import as_convolutions, mend_paddings
@@ -180,7 +188,10 @@ def _lower(
     onnx_padding.keep_zero_padding(graph)
     mend_paddings(graph)
     as_convolutions(graph)
-    if rounding is not None:
+    if halves:
+        weights = (array.size for array in graph.constants.values() if is_weight(array))
+        metadata = with_storage(metadata, {"float16": sum(weights)})
+    elif rounding is not None:
         metadata = with_storage(metadata, store_weights(graph, rounding))
     elif integers == "s8s8":
         onnx_integers.signed_activations(graph)
@@ -197,6 +208,8 @@ def _lower(
     if io != "float32":
         onnx_integers.integer_io(graph)
     proto = graph.finish()
+    if halves:
+        proto = compute_in_halves(proto)
     proto.producer_name = "slimedge"
     proto.graph.name = "model"
     proto.doc_string = ""

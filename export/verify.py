@@ -35,6 +35,8 @@ QUANTIZED_STEPS = 1.5
 WIDE_SQNR_DB = 50.0
 # A file whose runtime rounds activations as they come differs from Keras, which does not, by that rounding.
 DYNAMIC_SQNR_DB = 15.0
+# Rounding to the 11 bits of float16 alone is 70 dB below the signal; each layer adds its own.
+HALF_SQNR_DB = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,9 @@ def _difference(exact: NDArray[np.float64], other: NDArray[np.float64]) -> NDArr
     return np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
 
 
-def is_close(measured: Fidelity, *, quantized: bool, dynamic: bool = False, wide: bool = False) -> bool:
+def is_close(
+    measured: Fidelity, *, quantized: bool, dynamic: bool = False, wide: bool = False, half: bool = False
+) -> bool:
     """Whether a file is as close as its kind can be; NaN is not.
 
     Args:
@@ -101,10 +105,13 @@ def is_close(measured: Fidelity, *, quantized: bool, dynamic: bool = False, wide
         quantized: its activations are rounded to grids that Keras has as well.
         dynamic: its activations are rounded to grids that only its runtime has.
         wide: all of its activations have 16 bits.
+        half: it computes in float16.
     """
     if not np.isfinite(measured.max_error):
         return False
     if measured.sqnr_db is None or (dynamic and measured.sqnr_db >= DYNAMIC_SQNR_DB):
+        return True
+    if half and measured.sqnr_db >= HALF_SQNR_DB:
         return True
     if not quantized:
         return measured.max_error <= FLOAT_TOLERANCE
@@ -131,6 +138,7 @@ def first_difference(
     quantized: bool,
     dynamic: bool = False,
     wide: bool = False,
+    half: bool = False,
 ) -> str | None:
     """Name the first Keras layer from which on the tensors differ between the model and the file.
 
@@ -141,6 +149,7 @@ def first_difference(
         quantized: which tolerance counts; see `is_close`.
         dynamic: likewise.
         wide: likewise.
+        half: likewise.
 
     Returns:
         The layer's name, or None where the last layer that both have is close.
@@ -163,7 +172,7 @@ def first_difference(
             other = other.reshape(reference.shape)
         measured = fidelity({name: reference}, {name: other})
         # Where they meet again, what differed before was folded into a neighbour.
-        close = is_close(measured, quantized=quantized, dynamic=dynamic, wide=wide)
+        close = is_close(measured, quantized=quantized, dynamic=dynamic, wide=wide, half=half)
         parting = None if close else parting or str(name)
     return parting
 

@@ -42,6 +42,7 @@ def convert(
     modules: Sequence[str],
     metadata: Mapping[str, Any],
     dense: bool = False,
+    compute: str = "float32",
 ) -> dict[str, Any]:
     """Convert one model to one format; arguments and result are JSON values.
 
@@ -58,6 +59,7 @@ def convert(
         modules: to import first, for the user's own layers.
         metadata: for the file.
         dense: whether a TFLite file stores zeros as every other weight.
+        compute: what an ONNX file of a float model computes in.
 
     Returns:
         `max_error` and `sqnr_db` against Keras, and the number of `examples`.
@@ -90,6 +92,7 @@ def convert(
         scheme=scheme,
         block_size=quantization.get("block_size"),
         dense=dense,
+        compute=compute,
     )
     content, trial = EXPORTERS[to](network, settings)
     measured = fidelity(expected, trial.run(inputs), output_steps(network))
@@ -97,6 +100,7 @@ def convert(
         "quantized": bool(bits),
         "dynamic": scheme == DYNAMIC,
         "wide": bool(bits) and min(bits) > NARROW_BITS,
+        "half": compute == "float16",
     }
     if not is_close(measured, **kind):
         raise _parting(network, inputs, trial, measured, kind, name)

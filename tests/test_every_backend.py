@@ -12,6 +12,7 @@ import pytest
 import tiny_files
 
 from slimedge.errors import InputError, RunError, SlimedgeError, UnavailableError
+from slimedge.integers import isa_here, saturates
 from slimedge.runtime.backends import BACKENDS, backend_file
 from slimedge.runtime.backends.ort import count_nodes
 from slimedge.runtime.devices.local import Local
@@ -41,11 +42,13 @@ FILES = {
     "ort": ("tiny.onnx", tiny_files.float_onnx),
     "litert": ("tiny.tflite", lambda path: tiny_files.tflite(path, integer=False)),
     "mcu": ("micro.tflite", lambda path: tiny_files.tflite(path, integer=False)),
+    "openvino": ("tiny.onnx", tiny_files.float_onnx),
 }
 INTEGER_FILES = {
     "ort": ("tiny_int8.onnx", tiny_files.integer_onnx),
     "litert": ("tiny_int8.tflite", lambda path: tiny_files.tflite(path, integer=True)),
     "mcu": ("micro_int8.tflite", lambda path: tiny_files.tflite(path, integer=True)),
+    "openvino": ("tiny_int8.tflite", lambda path: tiny_files.tflite(path, integer=True)),
 }
 
 
@@ -91,7 +94,8 @@ def test_a_backends_file_imports_without_slimedge_and_without_its_runtime(name):
         f"spec = u.spec_from_file_location('b', {str(backend_file(name))!r})\n"
         "module = u.module_from_spec(spec); spec.loader.exec_module(module)\n"
         "assert module.BACKEND.missing() is None\n"
-        "assert not {'onnxruntime', 'ai_edge_litert', 'tensorflow', 'keras', 'tflite_micro'} & set(sys.modules)\n"
+        "runtimes = {'onnxruntime', 'ai_edge_litert', 'openvino', 'tensorflow', 'keras', 'tflite_micro'}\n"
+        "assert not runtimes & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -153,7 +157,7 @@ def test_inputs_that_do_not_fit_are_refused_and_the_session_lives_on(opened, cha
 
 def test_a_session_tells_where_it_really_runs(opened):
     name, _, session = opened
-    assert session.provider == {"reference": "cpu", "ort": "cpu", "litert": "xnnpack", "mcu": "cpu"}[name]
+    assert session.provider == {"litert": "xnnpack"}.get(name, "cpu")
 
 
 def test_a_provider_that_nobody_has_is_refused(opened):
@@ -234,8 +238,11 @@ def test_integers_inside_are_floats_outside(integer):
     inputs = tiny_files.examples(7)
     with BACKENDS[name].open(artifact, threads=1) as session:
         outputs = session.predict(inputs)
+    # OpenVINO's kernels add pairs of products in 16 bits on x86 without VNNI: up to six steps are lost here.
+    steps = 6 if name == "openvino" and saturates("u8s8", isa_here()) else 0
     for output, expected in tiny_files.integer_answers(inputs).items():
-        np.testing.assert_allclose(outputs[output], expected, atol=1e-6)
+        atol = 1e-6 + steps * tiny_files.GRIDS[output][0]
+        np.testing.assert_allclose(outputs[output], expected, atol=atol)
 
 
 def test_a_fixed_batch_is_filled_up(folder):

@@ -1,6 +1,6 @@
-"""LiteRT, the former TensorFlow Lite: runs `.tflite` on the CPU, through XNNPACK where it has a kernel.
+"""LiteRT, the former TensorFlow Lite: runs `.tflite` on the CPU, through XNNPACK where it has a kernel, or on a GPU.
 
-Travels with the agent: standard library, numpy and ai-edge-litert only, from Python 3.8 on.
+Travels with the agent, and with `litert_gpu.py`: standard library, numpy and ai-edge-litert only, from Python 3.8 on.
 """
 
 from __future__ import annotations
@@ -35,14 +35,19 @@ HEAVY_OPS = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM",
     "UNIDIRECTIONAL_SEQUENCE_RNN",
 }
+PROVIDERS = ("cpu", "gpu")
 
 
 class LiteRT:
-    """The backend `litert`; it has no options."""
+    """The backend `litert`; options: `provider` (`cpu`, `gpu`), `allow_fallback` and `provider_options` (of the GPU).
+
+    Options of the GPU are `precision`, `fp32` or `fp16`, and the switches of LiteRT's `GpuOptions`, `true` or `false`.
+    """
 
     name: ClassVar[str] = "litert"
     formats: ClassVar[Tuple[str, ...]] = ("tflite",)
     packages: ClassVar[Tuple[str, ...]] = ("ai-edge-litert", "numpy")
+    parts: ClassVar[Tuple[str, ...]] = ("litert_gpu.py",)
 
     def missing(self) -> Optional[str]:
         """Give why this cannot run here, or None."""
@@ -61,16 +66,48 @@ class LiteRT:
         import ai_edge_litert.interpreter  # noqa: F401
 
     def providers(self) -> Dict[str, Optional[str]]:
-        """Give what this build runs on, in the agent."""
-        return {"cpu": None}
+        """Give what this build runs on, in the agent, with the reason where that cannot be; starts the GPU."""
+        return {"cpu": None, "gpu": _beside("litert_gpu").probe()[1]}
+
+    def devices(self) -> Dict[str, str]:
+        """Give the names of devices by provider, in the agent; starts the GPU."""
+        name, _ = _beside("litert_gpu").probe()
+        return {} if name is None else {"gpu": name}
 
     def load(
-        self, path: str, _format: str, *, threads: int, provider: str = "cpu", **_options: Any
-    ) -> LiteRTModel:
-        """Load a model, in the agent."""
-        if provider != "cpu":
-            raise ValueError("LiteRT has no delegate '{}' here; it has cpu.".format(provider))
-        return LiteRTModel(path, threads)
+        self,
+        path: str,
+        _format: str,
+        *,
+        threads: int,
+        provider: str = "cpu",
+        allow_fallback: bool = False,
+        provider_options: Optional[Dict[str, str]] = None,
+        **_options: Any,
+    ) -> Any:
+        """Load a model, in the agent.
+
+        For a GPU that is opening the file on the CPU as well, compiling shaders, and one run on both: all of it is in
+        the time and the memory of loading.
+        """
+        if provider not in PROVIDERS:
+            raise ValueError("LiteRT has no delegate '{}'; it has {}.".format(provider, ", ".join(PROVIDERS)))
+        if provider == "cpu":
+            if provider_options:
+                raise ValueError(
+                    "provider options ({}) were given for the cpu, which takes none; name the target "
+                    "'litert:gpu'.".format(", ".join(sorted(provider_options)))
+                )
+            return LiteRTModel(path, threads)
+        checked = LiteRTModel(path, threads)  # a damaged file ends the process in the GPU's loader
+        try:
+            return _beside("litert_gpu").GpuModel(
+                checked, os.path.basename(path), threads, provider_options or {}, allow_fallback
+            )
+        except ImportError:
+            if not allow_fallback:
+                raise
+            return checked
 
 
 class LiteRTModel:
@@ -81,9 +118,9 @@ class LiteRTModel:
 
         # By path, a cut file ends the process in some of LiteRT's entry points.
         with open(path, "rb") as file:
-            self._content = file.read()
+            self.content = file.read()
         try:
-            self._interpreter = Interpreter(model_content=self._content, num_threads=threads)
+            self._interpreter = Interpreter(model_content=self.content, num_threads=threads)
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
@@ -130,13 +167,13 @@ class LiteRTModel:
 
         return run
 
-    def bind_resident(self, _feeds: Dict[str, Any]) -> Optional[Callable[[], Any]]:
-        """There is no device that inputs would be copied to."""
-        return None
+    def bind_resident(self, _feeds: Dict[str, Any]) -> None:
+        """Give None: nothing is copied to a CPU."""
 
     def ops(self, _feeds: Dict[str, Any]) -> Dict[str, Any]:
         """Count the ops in the file; see `count_ops`."""
-        return {**count_ops(self._content), "providers": {self.provider: count_ops(self._content)["total"]}}
+        counts = count_ops(self.content)
+        return {**counts, "providers": {self.provider: counts["total"]}}
 
     def _bindings(self) -> Tuple[Optional[str], Dict[str, Any], Dict[str, Any]]:
         """Give inputs and outputs by signature name, and the signature where only its runner can run it."""
@@ -149,6 +186,17 @@ class LiteRTModel:
         runner = self._interpreter.get_signature_runner(name)
         is_main = runner._subgraph_index == 0  # noqa: SLF001
         return None if is_main else name, runner.get_input_details(), runner.get_output_details()
+
+
+def _beside(name: str) -> Any:
+    """Import a file that travels with this one, which belongs to no package where it arrives."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
+    spec = importlib.util.spec_from_file_location("slimedge_" + name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("{} is not a Python file.".format(path))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def count_ops(content: bytes) -> Dict[str, Any]:

@@ -1,6 +1,6 @@
 """ONNX Runtime: runs `.onnx` on its CPU kernels or on an execution provider that was asked for.
 
-Travels with the agent: standard library, numpy and onnxruntime only, from Python 3.8 on.
+Travels with the agent, and with `ort_providers.py`: standard library, numpy and onnxruntime only, from Python 3.8 on.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import importlib.util
 import json
 import os
 import tempfile
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, List, Optional, Tuple
 
 import numpy as np
@@ -22,10 +21,14 @@ if TYPE_CHECKING:
 
 # ONNX Runtime's name of an element type to numpy's.
 DTYPES = {"float": "float32", "double": "float64"}
-GPU_PROVIDERS = ("cuda", "tensorrt", "nvtensorrtrtx")
-REMOTE_PROVIDERS = ("azure",)  # runs no op of its own here
+# A model of one op, Abs on four numbers, to see whether a provider runs any.
+SMALLEST = (
+    b'\x08\x08:2\n\x0b\n\x01x\x12\x01y"\x03Abs\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x04'
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x04B\x04\n\x00\x10\r"
+)
 # Ops that compute on 8-bit integers though a float goes in or comes out: the arithmetic in between is integer.
 MIXED_INTEGER_OPS = {"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "ConvInteger", "MatMulInteger"}
+COPIES = {"MemcpyFromHost", "MemcpyToHost"}
 # At the border between floats and integers: no arithmetic of the model's own.
 BORDER_OPS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 HEAVY_OPS = {
@@ -56,11 +59,16 @@ HEAVY_OPS = {
 
 
 class Ort:
-    """The backend `ort`; options: `provider` (`cpu`, `cuda`, …) and `allow_fallback`."""
+    """The backend `ort`; options: `provider` (`cpu`, `cuda`, …), `allow_fallback` and `provider_options` (texts).
+
+    Options are the provider's own; those that come as plug-ins (webgpu, openvino, qnn) also have `device`: `npu`,
+    `gpu` or `cpu`, of which the first that is there is taken otherwise.
+    """
 
     name: ClassVar[str] = "ort"
     formats: ClassVar[Tuple[str, ...]] = ("onnx",)
-    packages: ClassVar[Tuple[str, ...]] = ("onnxruntime", "onnxruntime-gpu", "numpy")
+    packages: ClassVar[Tuple[str, ...]] = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-webgpu", "numpy")
+    parts: ClassVar[Tuple[str, ...]] = ("ort_providers.py",)
 
     def missing(self) -> Optional[str]:
         """Give why this cannot run here, or None."""
@@ -81,14 +89,15 @@ class Ort:
         ort.set_default_logger_severity(4)
 
     def providers(self) -> Dict[str, Optional[str]]:
-        """Give the providers of this build, and CUDA, by short name; with the reason where one cannot be used."""
-        import onnxruntime as ort
+        """Give providers by short name, with the reason where one cannot be used; starts those that are installed."""
+        return {name: self._try(name)[0] for name in _beside("ort_providers").worth_naming()}
 
-        names = [_short(name) for name in ort.get_available_providers()]
-        found: Dict[str, Optional[str]] = {name: None for name in names if name not in REMOTE_PROVIDERS}
-        for name in {"cuda"} - set(names):
-            found[name] = _remedy(name)
-        return found
+    def devices(self) -> Dict[str, str]:
+        """Give the names of devices by provider, where something tells; starts those that are installed."""
+        tried = {name: self._try(name) for name in _beside("ort_providers").worth_naming()}
+        return {
+            name: device for name, (reason, device) in tried.items() if reason is None and device is not None
+        }
 
     def load(
         self,
@@ -98,59 +107,134 @@ class Ort:
         threads: int,
         provider: str = "cpu",
         allow_fallback: bool = False,
+        provider_options: Optional[Dict[str, str]] = None,
         **_options: Any,
     ) -> OrtModel:
-        """Load a model, in the agent."""
-        return OrtModel(path, threads, provider, allow_fallback)
+        """Load a model, in the agent.
+
+        A provider that builds an engine for the model (TensorRT, OpenVINO, CoreML, QNN) or compiles shaders (WebGPU)
+        does so while loading and in the first run, minutes for TensorRT: that is in the figures of these two, and
+        before any run that is timed.
+        """
+        return OrtModel(
+            path, os.path.basename(path), threads, provider, allow_fallback, provider_options or {}
+        )
+
+    def _try(self, provider: str) -> Tuple[Optional[str], Optional[str]]:
+        """Give why a provider cannot be used, or None and its device."""
+        try:
+            model = OrtModel(SMALLEST, "a model of one op", 1, provider, False, {})
+            model.run({"x": np.ones(4, np.float32)})
+        except (ImportError, ValueError) as error:
+            return str(error), None
+        return None, model.device
 
 
 class OrtModel:
-    """A loaded model; see `slimedge.runtime.protocols.LoadedModel`."""
+    """A loaded model; see `slimedge.runtime.protocols.LoadedModel`.
 
-    def __init__(self, path: str, threads: int, provider: str, allow_fallback: bool) -> None:
-        import onnxruntime as ort
+    Where a run places its nodes is read from the profile of the first one, unless all that can run is the CPU.
 
-        self._path, self._threads = path, threads
-        self._providers = [_available(provider, allow_fallback), "CPUExecutionProvider"]
-        self._strict = not allow_fallback and self._providers[0] != "CPUExecutionProvider"
+    Args:
+        model: path, or content.
+        name: of the file, for messages.
+        threads: of ONNX Runtime's CPU kernels.
+        provider: that was asked for.
+        allow_fallback: whether the CPU may take what the provider cannot run, or all where it is not there.
+        settings: provider options.
+
+    Raises:
+        ValueError: a file or an option that cannot be used.
+        ImportError: the provider is not here, or does not run all of the model.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        name: str,
+        threads: int,
+        provider: str,
+        allow_fallback: bool,
+        settings: Dict[str, str],
+    ) -> None:
+        self._given, self._name, self._threads = model, name, threads
+        self._parts = _beside("ort_providers")
+        self._counts: Optional[Dict[str, Any]] = None
+        self._has_run = False
+        self._strict = not allow_fallback and provider != "cpu"
         try:
-            self._session = self._open(self._options(ort))
-        except Exception as error:
-            if "fallback to CPU EP has been explicitly disabled" in str(error):
-                raise ImportError(
-                    "{} cannot run all of {}: some of its ops fall back to the CPU; allow that with "
-                    "--allow-fallback, or use the target 'ort:cpu'.".format(
-                        self._providers[0], os.path.basename(path)
-                    )
-                ) from error
-            reason = (str(error).splitlines() or [""])[0].split(" : ")[-1].rstrip(".")
-            raise ValueError(
-                "ONNX Runtime cannot load {}: {}; export the model again, or check that the file is whole.".format(
-                    os.path.basename(path), reason
-                )
-            ) from error
+            self._open_on(provider, settings)
+        except ImportError:
+            if not allow_fallback:
+                raise
+            self._open_on("cpu", {})
+        self.device = self._parts.device_name(self._placing)
         self.inputs = [_spec(node) for node in self._session.get_inputs()]
         self.outputs = [_spec(node) for node in self._session.get_outputs()]
         self._names = [spec["name"] for spec in self.outputs]
-        if self._strict and self._session.get_providers()[0] != self._providers[0]:
-            raise ImportError(
-                "{} was asked for and {} is what ONNX Runtime took; allow that with --allow-fallback, or see "
-                "`slimedge targets`.".format(self._providers[0], self._session.get_providers()[0])
-            )
-        self.provider = self._ran_on(provider)
+
+    @property
+    def provider(self) -> str:
+        """The providers that ran nodes of the first run; where none has been made, one is, on zeros."""
+        if self._on_cpu:
+            return "cpu"
+        if not self._has_run:
+            self.run({s["name"]: np.zeros([n or 1 for n in s["shape"]], s["dtype"]) for s in self.inputs})
+        ran = self._placed()["providers"]
+        return "+".join(sorted(ran, key=lambda name: (name == "cpu", name)))
 
     def run(self, feeds: Dict[str, Any]) -> Dict[str, Any]:
         """Give the outputs by name as the file has them."""
-        return dict(zip(self._names, self._session.run(self._names, feeds)))
+        return dict(zip(self._names, self.bind(feeds)()))
 
     def bind(self, feeds: Dict[str, Any]) -> Callable[[], Any]:
         """Give a call that runs once and reads every output."""
         run, names = self._session.run, self._names
-        return lambda: run(names, feeds)
+        self._has_run = True
+        if self._on_cpu:
+            return lambda: run(names, feeds)
 
-    def bind_resident(self, _feeds: Dict[str, Any]) -> Optional[Callable[[], Any]]:
-        """There is no device that inputs would be copied to."""
-        return None
+        def on_device() -> Any:
+            try:
+                return run(names, feeds)
+            except Exception as error:
+                self._refuse(error)
+                raise
+
+        return on_device
+
+    def bind_resident(self, feeds: Dict[str, Any]) -> Optional[Callable[[], Any]]:
+        """Give a call that runs once on inputs that lie in the device's memory, and waits; outputs stay there.
+
+        That is the time of the kernels and of starting them. None where the provider reads the host's memory, and
+        nothing is copied.
+        """
+        memory = self._placing.provider.memory
+        if memory is None:
+            return None
+        device = int(self._placing.settings.get("device_id", "0"))
+        outputs = self.run(feeds)  # their shapes
+        binding = self._session.io_binding()
+        values = {}
+        for name, array in {**feeds, **outputs}.items():
+            values[name] = self._reserved(array.shape, array.dtype, memory, device)
+        for name, array in feeds.items():
+            values[name].update_inplace(array)
+            binding.bind_ortvalue_input(name, values[name])
+        for name in self._names:
+            binding.bind_ortvalue_output(name, values[name])
+        # WebGPU's synchronize_outputs returns at once; reading a number behind the run from the same queue waits.
+        last = self._reserved((1,), np.dtype(np.float32), memory, device)
+        last.update_inplace(np.zeros(1, np.float32))
+        run, session = self._session.run_with_iobinding, self._session
+
+        def resident() -> None:
+            run(binding)
+            binding.synchronize_outputs()
+            last.numpy()
+
+        resident.keeps = (session, values)  # type: ignore[attr-defined]  # the binding refers to them
+        return resident
 
     def ops(self, feeds: Dict[str, Any]) -> Dict[str, Any]:
         """Count the ops of one profiled run, that is after ONNX Runtime's own optimization, and where each ran.
@@ -159,19 +243,38 @@ class OrtModel:
         where all the data that it takes and gives is int8 or uint8 (a MaxPool, a Reshape). QuantizeLinear and
         DequantizeLinear do not.
         """
+        if not self._on_cpu:
+            if not self._has_run:
+                self.run(feeds)
+            return self._placed()
+        with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
+            session = self._opened(folder)
+            session.run(self._names, feeds)
+            return _profiled(session)
+
+    def _placed(self) -> Dict[str, Any]:
+        """Count the nodes of the first run, and end its profile; raise where a strict provider did not run all."""
+        if self._counts is None:
+            self._counts = _profiled(self._session)
+            if self._folder is not None:
+                self._folder.cleanup()
+        others = {
+            name: nodes for name, nodes in self._counts["providers"].items() if name != self._placing.short
+        }
+        if self._strict and others:
+            raise ImportError(self._falls_back())
+        return self._counts
+
+    def _open_on(self, provider: str, settings: Dict[str, str]) -> None:
+        self._placing = self._parts.place(provider, settings)
+        self._on_cpu = provider == "cpu"
+        self._folder = None if self._on_cpu else tempfile.TemporaryDirectory(prefix="slimedge-")
+        self._session = self._opened()
+
+    def _opened(self, folder: Optional[str] = None) -> Any:
+        """Open a session, which is profiled where a folder is given or more than the CPU can run nodes."""
         import onnxruntime as ort
 
-        with tempfile.TemporaryDirectory() as folder:
-            options = self._options(ort)
-            options.enable_profiling = True
-            options.profile_file_prefix = os.path.join(folder, "profile")
-            session = self._open(options)
-            session.run(self._names, feeds)
-            with open(session.end_profiling()) as file:
-                events = json.load(file)
-        return count_nodes(events)
-
-    def _options(self, ort: Any) -> Any:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
@@ -179,43 +282,90 @@ class OrtModel:
         options.log_severity_level = 4
         # Waiting threads may spin while a run needs them, but not into another process's turn.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        if self._strict:
-            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        return options
-
-    def _open(self, options: Any) -> Any:
-        import onnxruntime as ort
-
-        # The strict setting refuses a CPU provider that was named; without it ONNX Runtime adds one by itself.
-        providers = self._providers[:1] if self._strict else list(dict.fromkeys(self._providers))
-        session = ort.InferenceSession(self._path, options, providers=providers)
-        session.disable_fallback()
+        folder = self._folder.name if folder is None and self._folder is not None else folder
+        if folder is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = os.path.join(folder, "profile")
+        name = self._placing.provider.name
+        try:
+            session = self._parts.open_session(self._given, options, self._placing, strict=self._strict)
+        except Exception as error:
+            if "fallback to CPU EP has been explicitly disabled" in str(error):
+                raise ImportError(self._falls_back()) from error
+            reason = self._parts.reason_of(error)
+            if "adapter" in reason:
+                raise ImportError(
+                    "{} finds no device: {}; {}, or use --allow-fallback.".format(
+                        name, reason, self._placing.provider.lacking
+                    )
+                ) from error
+            self._refuse(error)
+            if self._placing.settings:
+                raise ValueError(
+                    "ONNX Runtime cannot load {} on {} with the options {}: {}.".format(
+                        self._name, name, self._placing.settings, reason
+                    )
+                ) from error
+            raise ValueError(
+                "ONNX Runtime cannot load {}: {}; export the model again, or check that the file is whole.".format(
+                    self._name, reason
+                )
+            ) from error
+        if self._strict and session.get_providers()[0] != name:
+            raise ImportError(
+                "{} was asked for and {} is what ONNX Runtime took: {}; or use --allow-fallback.".format(
+                    name, session.get_providers()[0], self._placing.provider.lacking
+                )
+            )
         return session
 
-    def _ran_on(self, provider: str) -> str:
-        """Name the providers that ran nodes, asking a profiled run where there can be more than one."""
-        if self._providers[0] == "CPUExecutionProvider" or self._strict:
-            return provider if self._strict else "cpu"
-        feeds = {
-            spec["name"]: np.zeros([size or 1 for size in spec["shape"]], spec["dtype"])
-            for spec in self.inputs
-        }
-        return "+".join(sorted(self.ops(feeds)["providers"], key=lambda name: name == "cpu"))
+    def _refuse(self, error: Exception) -> None:
+        """Raise in words of ours where a device lacks what a file needs: numbers of 16 bits, say."""
+        reason = self._parts.reason_of(error)
+        if "device does not support" in reason:
+            raise ImportError(
+                "{} cannot run {} on this device: {}; give it a file that computes in float32, or use the target "
+                "'ort:cpu'.".format(self._placing.provider.name, self._name, reason)
+            ) from error
+
+    def _reserved(self, shape: Tuple[int, ...], dtype: Any, memory: str, device: int) -> Any:
+        """Give a tensor in the memory of a device: a plug-in's belongs to a session."""
+        import onnxruntime as ort
+
+        if self._placing.device is not None:
+            return self._session.create_ortvalue_from_shape_and_type(shape, dtype, memory, device)
+        return ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype, memory, device)
+
+    def _falls_back(self) -> str:
+        return (
+            "{} cannot run all of {}: some of its ops fall back to the CPU; allow that with --allow-fallback, or use "
+            "the target 'ort:cpu'.".format(self._placing.provider.name, self._name)
+        )
+
+
+def _profiled(session: Any) -> Dict[str, Any]:
+    with open(session.end_profiling()) as file:
+        return count_nodes(json.load(file))
 
 
 def count_nodes(events: List[Dict[str, Any]]) -> Dict[str, Any]:
-    """Count what a profile lists; a node of a loop's body counts once."""
+    """Count what a profile lists; a node of a loop's body counts once, a copy between devices is none of the model's.
+
+    What a provider has made one engine of (TensorRT, OpenVINO, CoreML, QNN) is one node.
+    """
+    short_name = _beside("ort_providers").short_name
     nodes = {}
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
             nodes[event["name"]] = event["args"]
+    nodes = {name: args for name, args in nodes.items() if args["op_name"] not in COPIES}
     heavy: List[Tuple[str, str, bool]] = []
     providers: Dict[str, int] = {}
     integer = 0
     for name, args in nodes.items():
         is_integer = _is_integer(args)
         integer += is_integer
-        provider = _short(args.get("provider", ""))
+        provider = short_name(args.get("provider", ""))
         providers[provider] = providers.get(provider, 0) + 1
         if args["op_name"] in HEAVY_OPS:
             heavy.append((name[: -len("_kernel_time")], args["op_name"], is_integer))
@@ -234,53 +384,15 @@ def _is_integer(args: Dict[str, Any]) -> bool:
     return bool(data and given) and set(data + given) <= {"int8", "uint8"}
 
 
-def _available(provider: str, allow_fallback: bool) -> str:
-    """Give ONNX Runtime's name of a provider that is there."""
-    import onnxruntime as ort
-
-    known: Dict[str, str] = {_short(name): name for name in ort.get_all_providers()}
-    known.update((_short(name), name) for name in ort.get_available_providers())
-    if provider not in known:
-        raise ValueError(
-            "there is no execution provider '{}'; ONNX Runtime knows {}.".format(
-                provider, ", ".join(sorted(known))
-            )
-        )
-    if known[provider] in ort.get_available_providers():
-        return known[provider]
-    if allow_fallback:
-        return "CPUExecutionProvider"
-    here = ", ".join(_short(name) for name in ort.get_available_providers())
-    raise ImportError(
-        "{} is not in this build of ONNX Runtime, which has {}; {}, or use --allow-fallback.".format(
-            known[provider], here, _remedy(provider)
-        )
-    )
-
-
-def _remedy(provider: str) -> str:
-    """Say how to get a provider that is not there."""
-    if provider not in GPU_PROVIDERS:
-        return "install the build of ONNX Runtime that has it"
-    installed = {package for package in ("onnxruntime", "onnxruntime-gpu") if _is_installed(package)}
-    if len(installed) > 1:
-        return (
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: pip uninstall both, "
-            "then pip install onnxruntime-gpu"
-        )
-    return "pip uninstall onnxruntime, then pip install onnxruntime-gpu (the two exclude each other)"
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _short(provider: str) -> str:
-    return provider.replace("ExecutionProvider", "").lower()
+def _beside(name: str) -> Any:
+    """Import a file that travels with this one, which belongs to no package where it arrives."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
+    spec = importlib.util.spec_from_file_location("slimedge_" + name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("{} is not a Python file.".format(path))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _spec(node: Any) -> Dict[str, Any]:

@@ -67,6 +67,14 @@ def export(
             help="Store zeros of pruned kernels in the TFLite file like other weights, for runtimes without DENSIFY.",
         ),
     ] = False,
+    compute: Annotated[
+        str,
+        typer.Option(
+            "--compute",
+            metavar="TYPE",
+            help="What an ONNX file of a float model computes in: float32, or float16 for GPUs.",
+        ),
+    ] = "float32",
     target: options.Target = None,
     baseline: Annotated[
         Path | None,
@@ -110,9 +118,10 @@ def export(
     if target:
         if baseline is None:
             raise InputError("--target compares with the float model; name its file with --float.")
-        if integers is not None or portable or batch != 1:
+        if integers is not None or portable or batch != 1 or compute != "float32":
             raise InputError(
-                "--target chooses the integers and a batch of 1; leave --integers, --portable and --batch out."
+                "--target chooses the integers and a batch of 1; leave --integers, --portable, --batch and --compute "
+                "out."
             )
         from slimedge.benchmarks.exporting_for import export_for
         from slimedge.benchmarks.reporting import quantization
@@ -145,6 +154,7 @@ def export(
             batch=batch,
             integers=PORTABLE if portable else integers,
             dense=dense,
+            compute=compute,
             trust=trust,
             time_limit_s=time_limit_s,
             memory_limit_bytes=None if memory_limit_gb is None else round(memory_limit_gb * 1e9),
