@@ -406,9 +406,9 @@ def quantize(array: Any, spec: Dict[str, Any]) -> Any:
 
 
 def dequantize(array: Any, spec: Dict[str, Any]) -> Any:
-    """Give an output's numbers as float32: x = scale · (q - zero_point); one without a scale stays as it is."""
+    """Give an output's numbers as float32: x = scale · (q - zero_point); integers without a scale stay as they are."""
     if spec.get("scale") is None:
-        return array
+        return array.astype(np.float32) if array.dtype == np.float16 else array
     return (array.astype(np.float32) - np.float32(spec["zero_point"])) * np.float32(spec["scale"])
 
 
@@ -512,13 +512,14 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "quit":
-            return
+            break
         if hasattr(signal, "setitimer"):  # its default action ends the process, native code or not
             signal.setitimer(signal.ITIMER_REAL, request.get("limit_s", 0))
         answers.write(RECORD + json.dumps(agent.answer(request)) + "\n")
         answers.flush()
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
+    os._exit(0)  # drivers of GPUs may crash when they are unloaded
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from slimedge.runtime.devices.local import Local
 from slimedge.runtime.protocols import Agent
 from slimedge.runtime.target import Target
 
+_NOT_HERE = ", or use --allow-fallback"  # what measuring offers
 _LIMIT_S = 120.0  # a GPU's driver may take its time the first time
 
 
@@ -68,7 +69,7 @@ def _of_backends() -> Iterator[Availability]:
                 version=version,
                 device=answer["devices"].get(provider)
                 or (answer["facts"]["cpu"] if provider == "cpu" else None),
-                reason=None if reason is None else reason.rstrip("."),
+                reason=None if reason is None else reason.rstrip(".").removesuffix(_NOT_HERE),
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import signature
 from typing import TYPE_CHECKING
 
 from slimedge.errors import InputError
@@ -62,13 +63,18 @@ def parse_target(name: str) -> Target:
     where = with_settings(place or LOCAL, {key: value for key, value in told.items() if key in known})
     options = tuple((key, value) for key, value in told.items() if key not in known)
     device(where)  # says what is wrong with it
-    if options and (not backend or backend == "reference" or provider in ("", "cpu")):
+    if options and not _takes_options(backend):
         listed = ", ".join(f"{key}={example}" for key, example in known.items()) or "none"
         raise InputError(
             f"'{options[0][0]}' in the target '{name}' is no setting of the device {kind}, which has {listed}; and "
-            "without a provider, as in ort:cuda, there is none whose option it could be."
+            "there is no provider, as in ort:cuda, whose option it could be."
         )
     return Target(backend, provider or "cpu", where, options)
+
+
+def _takes_options(backend: str) -> bool:
+    """Tell whether a backend's providers have options of their own."""
+    return bool(backend) and "provider_options" in signature(BACKENDS[backend].load).parameters
 
 
 def _split(body: str) -> tuple[str, str]:

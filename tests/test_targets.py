@@ -72,7 +72,8 @@ def test_a_target_reads_what_it_writes(name):
         ("local?memory=1M", "memory=1M is not allowed; give 32M or more"),
         ("local?memory=much", "memory=much is not allowed"),
         ("local://here/litert", "this machine is plainly 'local'"),
-        ("litert?precision=fp16", "'precision' in the target 'litert\\?precision=fp16' is no setting"),
+        ("reference?precision=fp16", "'precision' in the target 'reference\\?precision=fp16' is no setting"),
+        ("ssh://pi@board?precision=fp16", "is no setting of the device ssh"),
     ],
 )
 def test_a_name_that_says_nothing_is_told_what_is_wrong(name, message):

@@ -159,6 +159,16 @@ class LiteRTModel:
         outputs = [detail["index"] for detail in self._outputs.values()]
         set_tensor, invoke, get_tensor = interpreter.set_tensor, interpreter.invoke, interpreter.get_tensor
 
+        if len(pairs) == len(outputs) == 1:
+            ((given, fed),), (taken,) = pairs, outputs
+
+            def run_one() -> List[Any]:  # without the loops below, which take a microsecond
+                set_tensor(given, fed)
+                invoke()
+                return [get_tensor(taken)]
+
+            return run_one
+
         def run() -> List[Any]:
             for index, value in pairs:
                 set_tensor(index, value)

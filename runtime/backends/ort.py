@@ -87,6 +87,8 @@ class Ort:
         import onnxruntime as ort
 
         ort.set_default_logger_severity(4)
+        if hasattr(ort, "disable_telemetry_events"):
+            ort.disable_telemetry_events()
 
     def providers(self) -> Dict[str, Optional[str]]:
         """Give providers by short name, with the reason where one cannot be used; starts those that are installed."""

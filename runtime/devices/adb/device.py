@@ -143,8 +143,9 @@ class Adb:
         """Time one file alone, in a process of its own.
 
         Args:
-            job: without a number of threads it gets one; `target.provider` is `cpu`, `gpu` or `nnapi`; of `options`, `allow_fallback` accepts a delegate that
-                took part of the graph, and `provider_options` are further flags of the tool.
+            job: without a number of threads it gets one. `target.provider` is `cpu`, `gpu` or `nnapi`; of `options`,
+                `allow_fallback` accepts a delegate that took part of the graph, and `provider_options` are further
+                flags of the tool.
 
         Raises:
             InputError: the job asks for what the tool or the device cannot do.
