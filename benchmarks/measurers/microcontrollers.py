@@ -1,4 +1,8 @@
-"""Files that TFLite Micro runs on this machine: memory, flash, operators and answers, but no times."""
+"""Files that TFLite Micro runs on this machine: memory, flash, operators and answers, but no times.
+
+Answers are held against those of LiteRT's reference kernels, from which TFLite Micro's are made; XNNPACK, which is what
+LiteRT runs on a CPU, rounds otherwise.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +59,7 @@ def _row(entry: Entry, limit_s: float) -> Row:
         told = agent.ask("prepare", threads=1)
         ours = _answers(agent, entry.artifact, entry.target)
     with Local().start("litert", limit_s=limit_s) as other:
-        theirs = _answers(other, entry.artifact, Target("litert"))
+        theirs = _answers(other, entry.artifact, Target("litert", "reference"))
     return Row(
         entry.name,
         entry.target,
@@ -98,15 +102,18 @@ def _answers(agent: Any, artifact: Artifact, target: Target) -> dict[str, NDArra
 def _differences(
     ours: Mapping[str, NDArray[np.float32]], theirs: Mapping[str, NDArray[np.float32]], artifact: Artifact
 ) -> dict[str, Any]:
-    """Give by how many steps of an integer output the answers differ at most, and how many of the examples at all."""
-    steps, odd = 0.0, np.zeros(_EXAMPLES, bool)
+    """Give the share of examples whose answers are LiteRT's, and by how much the others differ at most.
+
+    That is in steps where outputs are integers.
+    """
+    most, same = 0.0, np.ones(_EXAMPLES, bool)
     for spec in artifact.outputs:
         apart = np.abs(ours[spec.name].astype(np.float64) - theirs[spec.name]).reshape(_EXAMPLES, -1)
-        odd |= apart.max(axis=1) > 0
-        if spec.scale is not None:
-            steps = max(steps, float(apart.max()) / spec.scale)
+        same &= apart.max(axis=1) == 0
+        most = max(most, float(apart.max()) / (spec.scale or 1.0))
     integer = all(spec.scale is not None for spec in artifact.outputs)
     return {
-        "steps_from_litert": round(steps) if integer else None,
-        "differing_share": float(odd.mean()),
+        "same_answers_share": float(same.mean()),
+        "most_apart_steps": round(most) if integer else None,
+        "most_apart": None if integer else most,
     }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SCHEMA = "slimedge/benchmark/2"
-_UNIT = re.compile("_(bytes|per_s|s|j)$")
+_UNIT = re.compile("_(bytes|per_s|s|j|share)$")
 
 
 def show(found: Benchmark, console: Console) -> None:

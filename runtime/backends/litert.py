@@ -35,12 +35,14 @@ HEAVY_OPS = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM",
     "UNIDIRECTIONAL_SEQUENCE_RNN",
 }
-PROVIDERS = ("cpu", "gpu")
+PROVIDERS = ("cpu", "gpu", "reference")
 
 
 class LiteRT:
-    """The backend `litert`; options: `provider` (`cpu`, `gpu`), `allow_fallback` and `provider_options` (of the GPU).
+    """The backend `litert`; options: `provider`, `allow_fallback` and `provider_options` (of the GPU).
 
+    Providers are `cpu`, `gpu`, and `reference`, the kernels that others are checked against: slow, and those that
+    microcontrollers have.
     Options of the GPU are `precision`, `fp32` or `fp16`, and the switches of LiteRT's `GpuOptions`, `true` or `false`.
     """
 
@@ -67,7 +69,7 @@ class LiteRT:
 
     def providers(self) -> Dict[str, Optional[str]]:
         """Give what this build runs on, in the agent, with the reason where that cannot be; starts the GPU."""
-        return {"cpu": None, "gpu": _beside("litert_gpu").probe()[1]}
+        return {"cpu": None, "reference": None, "gpu": _beside("litert_gpu").probe()[1]}
 
     def devices(self) -> Dict[str, str]:
         """Give the names of devices by provider, in the agent; starts the GPU."""
@@ -92,13 +94,13 @@ class LiteRT:
         """
         if provider not in PROVIDERS:
             raise ValueError("LiteRT has no delegate '{}'; it has {}.".format(provider, ", ".join(PROVIDERS)))
-        if provider == "cpu":
+        if provider != "gpu":
             if provider_options:
                 raise ValueError(
                     "provider options ({}) were given for the cpu, which takes none; name the target "
                     "'litert:gpu'.".format(", ".join(sorted(provider_options)))
                 )
-            return LiteRTModel(path, threads)
+            return LiteRTModel(path, threads, reference=provider == "reference")
         checked = LiteRTModel(path, threads)  # a damaged file ends the process in the GPU's loader
         try:
             return _beside("litert_gpu").GpuModel(
@@ -113,14 +115,20 @@ class LiteRT:
 class LiteRTModel:
     """A loaded model; see `slimedge.runtime.protocols.LoadedModel`."""
 
-    def __init__(self, path: str, threads: int) -> None:
-        from ai_edge_litert.interpreter import Interpreter
+    def __init__(self, path: str, threads: int, *, reference: bool = False) -> None:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         # By path, a cut file ends the process in some of LiteRT's entry points.
         with open(path, "rb") as file:
             self.content = file.read()
         try:
-            self._interpreter = Interpreter(model_content=self.content, num_threads=threads)
+            self._interpreter = Interpreter(
+                model_content=self.content,
+                num_threads=threads,
+                experimental_op_resolver_type=OpResolverType.BUILTIN_REF
+                if reference
+                else OpResolverType.AUTO,
+            )
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
@@ -134,7 +142,7 @@ class LiteRTModel:
         self.inputs = [_spec(name, detail) for name, detail in inputs.items()]
         self.outputs = [_spec(name, detail) for name, detail in outputs.items()]
         delegated = any(op["op_name"] == "DELEGATE" for op in self._interpreter._get_ops_details())  # noqa: SLF001
-        self.provider = "xnnpack" if delegated else "cpu"
+        self.provider = "reference" if reference else "xnnpack" if delegated else "cpu"
 
     def run(self, feeds: Dict[str, Any]) -> Dict[str, Any]:
         """Give the outputs by name as the file has them."""
