@@ -11,11 +11,12 @@ from slimedge.artifact import Artifact
 from slimedge.benchmarks import latency
 from slimedge.benchmarks.beside_each_other import beside_each_other
 from slimedge.benchmarks.entries import Entry, opened
-from slimedge.benchmarks.measurers import MEASURERS, Conditions, measurer_name
+from slimedge.benchmarks.measurers import MEASURERS, Conditions
 from slimedge.benchmarks.rows import Benchmark, Row
 from slimedge.errors import InputError
 from slimedge.progress import Progress, silent
 from slimedge.runtime.devices.naming import device
+from slimedge.runtime.targets import measurer
 
 if TYPE_CHECKING:
     import keras
@@ -75,7 +76,7 @@ def _measured(entries: Sequence[Entry], conditions: Conditions, progress: Progre
     """Measure group by group, each on one device in one way; machines work beside each other."""
     groups: dict[tuple[str, str], list[int]] = {}
     for index, entry in enumerate(entries):
-        groups.setdefault((entry.target.device, measurer_name(entry.target)), []).append(index)
+        groups.setdefault((entry.target.device, measurer(entry.target)), []).append(index)
     machines: dict[str, list[tuple[str, str]]] = {}
     for group in groups:
         machines.setdefault(device(group[0]).machine, []).append(group)

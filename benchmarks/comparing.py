@@ -269,8 +269,16 @@ def _measured(
         position=[spec.name for spec in outputs].index(scored),
         labels=labels.get(scored),
         environment=_with_own_version(run.environment),
-        notes=(*(() if data is None else data.notices), *run.notes),
+        notes=(*(() if data is None else data.notices), *run.notes, *_emulated(place)),
         fingerprint=None if data is None else data.fingerprint,
+    )
+
+
+def _emulated(place: Device) -> tuple[str, ...]:
+    if place.instructions_per_second is None:
+        return ()
+    return (
+        "Emulated: the times are those of a clock that goes on by a nanosecond an instruction, not of any real board.",
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from slimedge.artifact import Artifact, TensorSpec
 from slimedge.artifact_file import read_artifact
 from slimedge.errors import InputError
-from slimedge.runtime.targets import Target, opens, parse_target, target_for
+from slimedge.runtime.targets import Target, measurer, opens, parse_target, target_for
 
 if TYPE_CHECKING:
     import keras
@@ -135,8 +135,14 @@ def check_interfaces(entries: Sequence[Entry]) -> None:
 
 
 def check_device(entries: Sequence[Entry]) -> None:
-    """Refuse models on several devices, whose times would say more of these than of the models."""
+    """Refuse targets that give no times to compare, and several devices, whose times would tell more of these."""
     first, *others = entries
+    untimed = next((entry for entry in entries if measurer(entry.target) != "agents"), None)
+    if untimed is not None:
+        raise InputError(
+            f"the target '{untimed.target}' gives nothing that could be compared; use `slimedge benchmark --target "
+            f"{untimed.target}`, and compare on a target that runs litert or ort."
+        )
     other = next((entry for entry in others if entry.target.device != first.target.device), None)
     if other is not None:
         raise InputError(

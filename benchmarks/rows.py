@@ -25,6 +25,7 @@ class Row:
         latency_s: warm; from the inputs in memory to the outputs in memory.
         kernel_s: the same runs with inputs that lie on the device already; None where nothing is copied.
         instructions: for one inference, on an emulator that counts them.
+        nodes: of the model on each provider, where another than the CPU was asked for.
         load_s: from bytes to a session, in a fresh process.
         first_run_s: the first inference after that, with all that a provider builds in it.
         peak_rss_bytes: of the process that ran it.
@@ -44,6 +45,7 @@ class Row:
     latency_s: Latency | None = None
     kernel_s: Latency | None = None
     instructions: float | None = None
+    nodes: Mapping[str, int | None] | None = None
     load_s: float | None = None
     first_run_s: float | None = None
     peak_rss_bytes: int | None = None

@@ -105,6 +105,7 @@ class Timed:
         stable: whether every warm-up ended with stable times.
         kernel_turns: the same turns of runs whose inputs lie on the device already; empty where there is no device
             that they could be copied to.
+        nodes: of the model on each provider, None where only the CPU was asked for.
         energy_j: of the whole machine for one run, one value a turn; empty where it has no counters.
     """
 
@@ -119,6 +120,7 @@ class Timed:
     stable: bool
     kernel_turns: tuple[Turn, ...] = ()
     energy_j: tuple[float, ...] = ()
+    nodes: Mapping[str, int | None] | None = None
 
     @property
     def kernel_samples_s(self) -> tuple[float, ...]:
@@ -248,6 +250,8 @@ class TurnTaking:
                     self._attempt(name, partial(self._take_turn, name, agents[name], launch, turn))
             for name in names:
                 self._keep(name, partial(agents[name].ask, "memory"))
+                if launch == 0 and self._targets[name].provider != "cpu":
+                    self._keep(name, partial(agents[name].ask, "ops"))
             self._keep_state(agents)
 
     def _started(self, stack: ExitStack, name: str) -> Agent:
@@ -344,6 +348,7 @@ class TurnTaking:
             stable=all(launch["stable"] for launch in told),
             kernel_turns=tuple(self._kernel_turns[name]),
             energy_j=tuple(self._energy_j[name]),
+            nodes=told[0].get("providers"),
         )
 
 

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Target",
     "formats_of",
+    "measurer",
+    "opens",
     "parse_target",
     "target_for",
     "usual_target",
+    "with_backend",
 ]
 
 # What runs a format when nobody says; the first that opens it.
@@ -112,6 +115,21 @@ def opens(target: Target, format_: str) -> bool:
     if not target.backend:
         return target.device.startswith(LOCAL) or format_ != "keras"
     return format_ in formats_of(target)
+
+
+def measurer(target: Target) -> str:
+    """Give the name of what measures on a target: its device's own way, its backend's, or `agents`.
+
+    Example:
+        >>> measurer(parse_target("mcu")), measurer(parse_target("ssh://pi@board/litert"))
+        ('microcontrollers', 'agents')
+    """
+    backend = BACKENDS[target.backend] if target.backend else None
+    for place in (DEVICES[kind_of(target.device)], backend):
+        own: str | None = getattr(place, "measurer", None)
+        if own is not None:
+            return own
+    return "agents"
 
 
 def formats_of(target: Target) -> tuple[str, ...]:

@@ -340,7 +340,7 @@ def test_a_model_runs_on_every_target_that_opens_it(lab, tmp_path):
 
 
 def test_a_target_that_measures_in_its_own_way_is_refused(lab, tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "measurer_name", lambda _target: "compiler")
+    monkeypatch.setattr(running, "measurer", lambda _target: "compiler")
     with pytest.raises(
         InputError, match="the target 'ort' has a way of its own to measure, which knows no scenarios"
     ):

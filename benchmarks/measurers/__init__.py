@@ -14,10 +14,6 @@ from slimedge.benchmarks.entries import Entry
 from slimedge.benchmarks.rows import Row
 from slimedge.benchmarks.turns import Settings
 from slimedge.registry import Registry
-from slimedge.runtime.backends import BACKENDS
-from slimedge.runtime.devices import DEVICES
-from slimedge.runtime.devices.naming import kind_of
-from slimedge.runtime.target import Target
 
 MEASURERS = Registry(
     "measurer",
@@ -49,13 +45,3 @@ class Conditions:
 
 Progress = Callable[[float, str], None]
 Measurer = Callable[[Sequence[Entry], Conditions, Progress], Sequence[Row]]
-
-
-def measurer_name(target: Target) -> str:
-    """Give the name of what measures on a target: its device's own way, its backend's, or agents."""
-    backend = BACKENDS[target.backend] if target.backend else None
-    for place in (DEVICES[kind_of(target.device)], backend):
-        own: str | None = getattr(place, "measurer", None)
-        if own is not None:
-            return own
-    return "agents"

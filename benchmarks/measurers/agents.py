@@ -83,6 +83,7 @@ def _row(entry: Entry, place: Device, run: LatencyRun) -> Row:
         latency_s=None if counted else timed.latency,
         kernel_s=statistics.latency(timed.kernel_samples_s) if timed.kernel_turns else None,
         instructions=timed.latency.p50 * counted if counted else None,
+        nodes=timed.nodes,
         load_s=None if counted else median(timed.load_s),
         first_run_s=None if counted else median(timed.first_run_s),
         peak_rss_bytes=_median_bytes(timed.peak_rss_bytes),

@@ -66,6 +66,7 @@ def _row(row: Row) -> dict[str, Any]:
         "latency_s": None if row.latency_s is None else asdict(row.latency_s),
         "kernel_s": None if row.kernel_s is None else asdict(row.kernel_s),
         "instructions": row.instructions,
+        "nodes": None if row.nodes is None else dict(row.nodes),
         "load_s": row.load_s,
         "first_run_s": row.first_run_s,
         "peak_rss_bytes": row.peak_rss_bytes,
@@ -122,6 +123,9 @@ def _lines(found: Benchmark) -> Iterator[str]:
             for name, value in row.figures.items()
             if value not in (None, 0) and not isinstance(value, (list, dict))
         )
+        if row.nodes:
+            placed = ", ".join(f"{count} on {name}" for name, count in row.nodes.items())
+            yield f"{row.model} on {row.target}: nodes {placed}"
         if told:
             yield f"{row.model} on {row.target}, {row.label}: {told}"
     for row in found.failed:

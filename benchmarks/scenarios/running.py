@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from slimedge.artifact import Artifact
 from slimedge.benchmarks.entries import Entry, opened
-from slimedge.benchmarks.measurers import measurer_name
 from slimedge.benchmarks.scenarios.measuring import Asked, measure, work_of
 from slimedge.benchmarks.scenarios.result import Failed, ModelResult, ScenarioResult
 from slimedge.benchmarks.scenarios.scenario import PATIENCE, PLANS, STREAMS, Plan, Scenario
@@ -17,6 +16,7 @@ from slimedge.progress import Progress, silent
 from slimedge.runtime.devices.naming import device
 from slimedge.runtime.jobs import environment_from, load_request
 from slimedge.runtime.protocols import Device, Job
+from slimedge.runtime.targets import measurer
 
 if TYPE_CHECKING:
     import keras
@@ -69,7 +69,7 @@ def run_scenario(
     asked = Asked(PLANS[effort], threads, batches, concurrency, latency_bound_s)
     with opened([models], targets, trust=trust, on_every_target=True) as ((*entries,),):
         for entry in entries:  # bad input ends before anything is measured
-            if measurer_name(entry.target) != "agents":
+            if measurer(entry.target) != "agents":
                 raise InputError(
                     f"the target '{entry.target}' has a way of its own to measure, which knows no scenarios; leave "
                     "--scenario out, or choose a target that runs litert, ort or another runtime."
