@@ -29,6 +29,8 @@ shell prints is never taken for one. A request may carry `limit_s`: the agent en
               machine's for one run, or null
     predict   inputs (.npz), outputs (.npz to write), float by name → rows
     ops       → integer, total, heavy [[name, type, is integer]], providers {provider: nodes}
+    profile   seconds, runs (at most so many, and for about so long) → samples_ns, of runs that are not profiled; ops,
+              null where the runtime does not tell; and what else `slimedge.runtime.protocols.Profiling` gives
     memory    → peak_rss_bytes, model_bytes
     quit
 """
@@ -61,6 +63,7 @@ import numpy as np  # noqa: E402
 
 KINDS = {ImportError: "unavailable", ValueError: "input"}
 WARM_WINDOWS = 3
+LEAST_PROFILED = 5
 RECORD = "\x1e"  # comes before every answer
 PIECE = 1 << 20  # of a file that is sent in pieces
 # An abstract socket: no file that could be left behind, and gone with whoever bound it. Devices that share a network
@@ -240,6 +243,19 @@ class Agent:
     def do_ops(self, _request: Dict[str, Any]) -> Dict[str, Any]:
         """Count what the runtime executes."""
         return dict(self._model.ops(self._feeds))
+
+    def do_profile(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        """Time every op, between runs without a profiler to compare with."""
+        profile = getattr(self._model, "profile", None)
+        if profile is None:
+            return {"ops": None}
+        seconds = request["seconds"]
+        before = self._sample(seconds / 2, LEAST_PROFILED, self._run)
+        usual_ns = max(1.0, statistics.median(before))
+        runs = max(LEAST_PROFILED, min(request["runs"], int(seconds * 1e9 / usual_ns)))
+        told = profile(self._feeds, warm_runs=max(1, runs // 5), runs=runs)
+        after = self._sample(0.0, len(before) // 2, self._run)
+        return {**told, "samples_ns": [*before[-len(after) :], *after]}
 
     def do_memory(self, _request: Dict[str, Any]) -> Dict[str, Any]:
         """Give the highest memory of this process so far, and what of it is the model's."""

@@ -24,3 +24,13 @@ def backend_file(name: str) -> Path:
         InputError: there is no such backend.
     """
     return Path(inspect.getfile(type(BACKENDS[name]))).resolve()
+
+
+def backend_files(name: str) -> tuple[Path, ...]:
+    """Give all files that an agent needs of a backend, its own first: what lies beside it travels with it.
+
+    Raises:
+        InputError: there is no such backend.
+    """
+    own = backend_file(name)
+    return (own, *(own.with_name(part) for part in getattr(BACKENDS[name], "parts", ())))

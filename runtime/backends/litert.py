@@ -1,6 +1,7 @@
 """LiteRT, the former TensorFlow Lite: runs `.tflite` on the CPU, through XNNPACK where it has a kernel.
 
-Travels with the agent: standard library, numpy and ai-edge-litert only, from Python 3.8 on.
+Travels with the agent, and with `litert_profile.py`: standard library, numpy and ai-edge-litert only, from Python 3.8
+on.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class LiteRT:
     name: ClassVar[str] = "litert"
     formats: ClassVar[Tuple[str, ...]] = ("tflite",)
     packages: ClassVar[Tuple[str, ...]] = ("ai-edge-litert", "numpy")
+    parts: ClassVar[Tuple[str, ...]] = ("litert_profile.py",)
 
     def missing(self) -> Optional[str]:
         """Give why this cannot run here, or None."""
@@ -82,6 +84,7 @@ class LiteRTModel:
         # By path, a cut file ends the process in some of LiteRT's entry points.
         with open(path, "rb") as file:
             self._content = file.read()
+        self._threads = threads
         try:
             self._interpreter = Interpreter(model_content=self._content, num_threads=threads)
             self._interpreter.allocate_tensors()
@@ -138,17 +141,34 @@ class LiteRTModel:
         """Count the ops in the file; see `count_ops`."""
         return {**count_ops(self._content), "providers": {self.provider: count_ops(self._content)["total"]}}
 
+    def profile(self, feeds: Dict[str, Any], *, warm_runs: int, runs: int) -> Dict[str, Any]:
+        """Time the ops in LiteRT's compiled model, which runs the kernels that the interpreter runs."""
+        return dict(
+            _beside("litert_profile").profile(
+                self._content,
+                self._served(),
+                feeds,
+                threads=self._threads,
+                warm_runs=warm_runs,
+                runs=runs,
+            )
+        )
+
     def _bindings(self) -> Tuple[Optional[str], Dict[str, Any], Dict[str, Any]]:
         """Give inputs and outputs by signature name, and the signature where only its runner can run it."""
-        signatures = self._interpreter.get_signature_list()
         main_in = {detail["name"]: detail for detail in self._interpreter.get_input_details()}
         main_out = {detail["name"]: detail for detail in self._interpreter.get_output_details()}
-        if not signatures:
+        name = self._served()
+        if name is None:
             return None, main_in, main_out
-        name = "serving_default" if "serving_default" in signatures else next(iter(signatures))
         runner = self._interpreter.get_signature_runner(name)
         is_main = runner._subgraph_index == 0  # noqa: SLF001
         return None if is_main else name, runner.get_input_details(), runner.get_output_details()
+
+    def _served(self) -> Optional[str]:
+        """Give the name of the signature that is run; None where the file has none."""
+        signatures = self._interpreter.get_signature_list()
+        return "serving_default" if "serving_default" in signatures else next(iter(signatures), None)
 
 
 def count_ops(content: bytes) -> Dict[str, Any]:
@@ -179,6 +199,17 @@ def count_ops(content: bytes) -> Dict[str, Any]:
             output = graph.Tensors(int(op.Outputs(0))).Name() or b""
             heavy.append((output.decode(errors="replace"), kind, is_integer))
     return {"integer": integer, "total": graph.OperatorsLength(), "heavy": heavy}
+
+
+def _beside(name: str) -> Any:
+    """Import a file that travels with this one, which belongs to no package where it arrives."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
+    spec = importlib.util.spec_from_file_location("slimedge_" + name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("{} is not a Python file.".format(path))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _is_data(tensor: Any, types: Dict[int, str]) -> bool:

@@ -23,7 +23,7 @@ from typing import ClassVar, Self
 
 from slimedge.errors import InputError, UnavailableError
 from slimedge.runtime import agent, facts, sensors
-from slimedge.runtime.backends import backend_file
+from slimedge.runtime.backends import backend_files
 from slimedge.runtime.devices.naming import check_settings
 from slimedge.runtime.devices.ssh_agent import NO_FOLDER, NO_NUMPY, NO_PYTHON, Address, SshAgent
 from slimedge.runtime.protocols import Agent
@@ -131,14 +131,14 @@ class Ssh:
     def command(self, backend: str | None) -> list[str]:
         """Give the command that starts an agent there; one without a backend keeps files and holds the device."""
         files = [Path(inspect.getfile(module)) for module in (agent, facts, sensors)]
-        files += [backend_file(backend)] if backend else []
+        own = backend_files(backend) if backend else ()
         script = _SCRIPT.format(
             no_folder=NO_FOLDER,
             no_python=NO_PYTHON,
             no_numpy=NO_NUMPY,
-            files=base64.b64encode(_packed(files)).decode(),
+            files=base64.b64encode(_packed([*files, *own])).decode(),
             python=self.python,
-            backend=files[-1].name if backend else "",
+            backend=own[0].name if own else "",
         )
         settings = ("BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=5", "ServerAliveCountMax=3")
         options = [word for setting in settings for word in ("-o", setting)]
