@@ -20,10 +20,8 @@ OPTIONS = (("runtime_options_string", "enable_profiling = true\n"), ("xnnpack", 
 CPU = 1  # kLiteRtHwAcceleratorCpu
 WRITE = 1  # kLiteRtTensorBufferLockModeWrite
 MOST_DIMENSIONS = 8  # LITERT_TENSOR_MAX_RANK
-OPERATOR, DELEGATE_OPERATOR = (
-    1 << 1,
-    1 << 3,
-)  # LiteRtProfilerEventType; the second are ops inside of a delegate
+# Of LiteRtProfilerEventType; the last are ops inside of a delegate.
+DEFAULT, OPERATOR, DELEGATE_OPERATOR = 1 << 0, 1 << 1, 1 << 3
 RESOLUTION_NS = 1000
 EVENTS_AT_ONCE = 4000  # the profiler's buffer has room for 10,240 in the oldest version that has one
 FILLED = 0xA5
@@ -111,19 +109,23 @@ class ProfiledModel:
         found: List[List[Told]] = []
         at_once = 1
         while len(found) < runs:
+            before = len(found)
             self._call("LiteRtStartProfiler", self._profiler)  # empties its buffer
             for _ in range(min(at_once, runs - len(found))):
                 self.run()
             self._call("LiteRtStopProfiler", self._profiler)
-            found += by_run(self._events())
-            at_once = max(1, EVENTS_AT_ONCE // max(1, len(found[0]) + 4))
+            events = self._events()
+            found += by_run(events)
+            if len(found) == before:
+                raise ImportError("LiteRT's profiler tells of no run of the graph; install ai-edge-litert 2.3.")
+            at_once = max(1, EVENTS_AT_ONCE * at_once // len(events))
         return found
 
     def _events(self) -> List[Told]:
         count = ctypes.c_int()
         self._call("LiteRtGetNumProfilerEvents", self._profiler, ctypes.byref(count))
         if not count.value:
-            raise ImportError("LiteRT's profiler tells nothing of a run; use ai-edge-litert 2.3.")
+            raise ImportError("LiteRT's profiler tells nothing of a run; install ai-edge-litert 2.3.")
         size = ctypes.sizeof(Event)
         # Twice as much as it should take: an event of another version may be larger.
         raw = (ctypes.c_uint8 * (2 * size * count.value))()
@@ -267,16 +269,28 @@ class ProfiledModel:
 
 
 def by_run(events: List[Told]) -> List[List[Told]]:
-    """Part events into runs, each from the event `Invoke` of the whole graph on; other graphs' are left out."""
+    """Part events into runs, each from the event `Invoke` of the whole graph on.
+
+    An op that runs other graphs (WHILE, IF) takes the time of the ops in those: around each of them the profiler itself
+    takes longer than many a graph.
+    """
     runs: List[List[Told]] = []
     main = None
-    for event in events:
-        tag, kind, _, _, _, graph = event
-        if tag == "Invoke" and kind == 1 and main in (None, graph):
+    for event, following in zip(events, [*events[1:], None]):
+        tag, kind, start, elapsed, node, graph = event
+        if tag == "Invoke" and kind == DEFAULT and main in (None, graph):
             main = graph
             runs.append([event])
-        elif runs and graph == main and kind in (OPERATOR, DELEGATE_OPERATOR):
-            runs[-1].append(event)
+        elif not runs or kind not in (OPERATOR, DELEGATE_OPERATOR):
+            continue
+        else:
+            runs_others = kind == OPERATOR and following is not None and following[5] != graph
+            own = 0 if runs_others else elapsed
+            if graph == main:
+                runs[-1].append((tag, kind, start, own, node, graph))
+            elif own:
+                tag, kind, start, elapsed, node, graph = runs[-1][-1]
+                runs[-1][-1] = (tag, kind, start, elapsed + own, node, graph)
     return runs
 
 
