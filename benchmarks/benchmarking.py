@@ -31,6 +31,7 @@ def benchmark(
     allow_fallback: bool = False,
     trust: bool = False,
     limit_s: float | None = None,
+    profile: bool = False,
     progress: Progress = silent,
 ) -> Benchmark:
     """Time models on targets, fed with seeded random numbers.
@@ -47,6 +48,7 @@ def benchmark(
         allow_fallback: measure on the CPU where a provider cannot run.
         trust: whether an `.h5` may be opened.
         limit_s: after which one request to a device has failed; None for ten minutes.
+        profile: whether to tell where the time goes, op by op and layer by layer, after the timing.
         progress: told what is being done.
 
     Returns:
@@ -66,7 +68,7 @@ def benchmark(
         settings = replace(settings, limit_s=limit_s)
     with opened([models], targets, trust=trust, on_every_target=True) as ((*entries,),):
         size = latency.common_batch([(entry.name, entry.artifact) for entry in entries], batch)
-        conditions = Conditions(threads, size, settings, {"allow_fallback": allow_fallback})
+        conditions = Conditions(threads, size, settings, {"allow_fallback": allow_fallback}, profile)
         rows = _measured(entries, conditions, progress)
     return Benchmark(rows, size, threads)
 

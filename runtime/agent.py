@@ -249,13 +249,11 @@ class Agent:
         profile = getattr(self._model, "profile", None)
         if profile is None:
             return {"ops": None}
-        seconds = request["seconds"]
-        before = self._sample(seconds / 2, LEAST_PROFILED, self._run)
-        usual_ns = max(1.0, statistics.median(before))
-        runs = max(LEAST_PROFILED, min(request["runs"], int(seconds * 1e9 / usual_ns)))
+        usual_ns = statistics.median(self._sample(request["seconds"] / 10, LEAST_PROFILED, self._run))
+        runs = int(min(request["runs"], max(LEAST_PROFILED, request["seconds"] * 1e9 / usual_ns)))
+        before = self._sample(0.0, runs, self._run)
         told = profile(self._feeds, warm_runs=max(1, runs // 5), runs=runs)
-        after = self._sample(0.0, len(before) // 2, self._run)
-        return {**told, "samples_ns": [*before[-len(after) :], *after]}
+        return {**told, "samples_ns": [*before, *self._sample(0.0, runs, self._run)]}
 
     def do_memory(self, _request: Dict[str, Any]) -> Dict[str, Any]:
         """Give the highest memory of this process so far, and what of it is the model's."""

@@ -14,7 +14,7 @@ from slimedge.benchmarks.details.classes import ClassChange, ClassChanges, Confu
 from slimedge.benchmarks.details.details import Details
 from slimedge.benchmarks.details.distribution import distributions
 from slimedge.benchmarks.details.flips import Turn
-from slimedge.benchmarks.layer_latency import LayerTime
+from slimedge.benchmarks.profiles.times import LayerTime
 from slimedge.benchmarks.reporting import html
 from slimedge.benchmarks.reporting.classes import class_table, signed
 from slimedge.benchmarks.reporting.examples import piles, within

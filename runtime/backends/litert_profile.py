@@ -117,7 +117,9 @@ class ProfiledModel:
             events = self._events()
             found += by_run(events)
             if len(found) == before:
-                raise ImportError("LiteRT's profiler tells of no run of the graph; install ai-edge-litert 2.3.")
+                raise ImportError(
+                    "LiteRT's profiler tells of no run of the graph; install ai-edge-litert 2.3."
+                )
             at_once = max(1, EVENTS_AT_ONCE * at_once // len(events))
         return found
 
@@ -128,17 +130,16 @@ class ProfiledModel:
             raise ImportError("LiteRT's profiler tells nothing of a run; install ai-edge-litert 2.3.")
         size = ctypes.sizeof(Event)
         # Twice as much as it should take: an event of another version may be larger.
-        raw = (ctypes.c_uint8 * (2 * size * count.value))()
-        ctypes.memset(raw, FILLED, len(raw))
-        self._call("LiteRtGetProfilerEvents", self._profiler, count, ctypes.byref(raw))
-        written = int(np.flatnonzero(np.frombuffer(raw, np.uint8) != FILLED)[-1]) + 1
+        raw = np.full(2 * size * count.value, FILLED, np.uint8)
+        self._call("LiteRtGetProfilerEvents", self._profiler, count, ctypes.c_void_p(raw.ctypes.data))
+        written = int(np.flatnonzero(raw != FILLED)[-1]) + 1
         if not size * count.value - 8 < written <= size * count.value:
             raise ImportError(
                 "this version of LiteRT describes its profile in another way than 2.3 does; install ai-edge-litert 2.3."
             )
         return [
             (e.tag.decode(errors="replace"), e.kind, e.start_us, e.elapsed_us, e.node, e.graph)
-            for e in (Event * count.value).from_buffer(raw)
+            for e in (Event * count.value).from_buffer(raw.data)
         ]
 
     def _options(self, threads: int) -> ctypes.c_void_p:
@@ -171,15 +172,16 @@ class ProfiledModel:
         if side == "Input":
             layouts = self._resized(places, [feeds[name] for name in names])
         else:
-            layouts = (Layout * count)()
+            made_layouts = (Layout * count)()
             self._call(
                 "LiteRtGetCompiledModelOutputTensorLayouts",
                 self._compiled,
                 self._signature_number,
                 ctypes.c_size_t(count),
-                layouts,
+                made_layouts,
                 ctypes.c_bool(True),
             )
+            layouts = list(made_layouts)
         buffers = (ctypes.c_void_p * count)()
         for place, name, layout in zip(places, names, layouts):
             tensor = self._make("LiteRtGetSignature{}TensorByIndex".format(side), signature, place)
