@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from slimedge.runtime.protocols import Agent
 
-RUNS = 200
+RUNS = 500
 SECONDS = 1.0
 
 

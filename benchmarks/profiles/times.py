@@ -69,12 +69,14 @@ class LayerTime:
         seconds: for one run, all its ops together.
         share: of the sum over all layers, in 0…1.
         fused: other layers whose time is in it.
+        cut_s: most that was cut off, a step of the runtime's clock for each op.
     """
 
     layer: str
     seconds: float
     share: float
     fused: tuple[str, ...] = ()
+    cut_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ class ModelProfile:
         run_s: one run without the profiler, inputs written and outputs read.
         profiled_run_s: one run under it.
         runs: how many were profiled.
-        cut_s: most by which the ops together are too short, since each time is cut down to whole microseconds.
+        cut_s: most by which the ops together are too short, since the runtime cuts each time down to whole
+            microseconds.
         raw: what the runtime told.
         places: what each op of that is.
     """
@@ -114,6 +117,9 @@ def model_profile(raw: Profile, places: Sequence[Place]) -> ModelProfile:
         raw: with at least one run.
         places: one for each op of it.
     """
+    counts = np.array(
+        [np.bincount([e.op for e in run.events], minlength=len(raw.ops)) for run in raw.runs]
+    ).max(axis=0)
     own = np.array([_own_ns(run.events, len(raw.ops)) for run in raw.runs]).reshape(-1, len(raw.ops))
     ops = tuple(
         (place.name, place.kind, place.layer, op.provider) for place, op in zip(places, raw.ops, strict=True)
@@ -128,7 +134,13 @@ def model_profile(raw: Profile, places: Sequence[Place]) -> ModelProfile:
     all_ops, all_layers = sum(op_s.values()), sum(layer_s.values())
     return ModelProfile(
         layers=tuple(
-            LayerTime(layer, each, _share(each, all_layers), tuple(dict.fromkeys(fused[layer])))
+            LayerTime(
+                layer,
+                each,
+                _share(each, all_layers),
+                tuple(dict.fromkeys(name for name in fused[layer] if name != layer)),
+                raw.resolution_s * float(sum(counts[np.array(layers) == layer])),
+            )
             for layer, each in layer_s.items()
         ),
         ops=tuple(
@@ -137,7 +149,7 @@ def model_profile(raw: Profile, places: Sequence[Place]) -> ModelProfile:
         run_s=statistics.midmean(raw.samples_s),
         profiled_run_s=statistics.midmean([run.duration_ns / 1e9 for run in raw.runs]),
         runs=len(raw.runs),
-        cut_s=raw.resolution_s * max(len(run.events) for run in raw.runs),
+        cut_s=raw.resolution_s * float(counts.sum()),
         raw=raw,
         places=tuple(places),
     )

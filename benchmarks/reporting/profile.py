@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -31,37 +31,40 @@ def show(profiles: Mapping[str, ModelProfile], console: Console) -> None:
         table.add_column("layer", overflow="fold")
         for column in ("time", "share"):
             table.add_column(column, justify="right", no_wrap=True)
-        for label, seconds, share in rows(profile.layers):
-            table.add_row(Text(label), Text(figures.seconds(seconds)), Text(f"{100 * share:.1f} %"))
+        for layer in rows(profile.layers):
+            table.add_row(Text(layer.layer), Text(_time(layer)), Text(f"{100 * layer.share:.1f} %"))
         put(console, Text(headline(name, profile)), table, Text())
 
 
-def rows(layers: Sequence[LayerTime], most: int = MOST_LAYERS) -> list[tuple[str, float, float]]:
-    """Give label, time and share of the slowest layers, and of all others together.
+def rows(layers: Sequence[LayerTime], most: int = MOST_LAYERS) -> list[LayerTime]:
+    """Give the slowest layers, named with those that are fused into them, and all others together.
 
     Example:
-        >>> rows([LayerTime("a", 1.0, 0.1), LayerTime("b", 7.0, 0.7, ("relu",)), LayerTime("c", 2.0, 0.2)], 1)
-        [('b, with relu', 7.0, 0.7), ('2 more layers', 3.0, 0.3)]
+        >>> first, rest = rows(
+        ...     [LayerTime("a", 1.0, 0.1), LayerTime("b", 7.0, 0.7, ("relu",)), LayerTime("c", 2.0, 0.2)], 1
+        ... )
+        >>> first.layer, rest.layer, rest.seconds
+        ('b, with relu', '2 more layers', 3.0)
     """
     slowest = sorted(layers, key=lambda layer: -layer.seconds)
     shown, rest = (slowest[:most], slowest[most:]) if len(slowest) > most + 1 else (slowest, [])
     told = [
-        (
-            f"{layer.layer}, with {', '.join(layer.fused)}" if layer.fused else layer.layer,
-            layer.seconds,
-            layer.share,
-        )
+        replace(layer, layer=f"{layer.layer}, with {', '.join(layer.fused)}") if layer.fused else layer
         for layer in shown
     ]
     if rest:
-        told.append(
-            (
-                f"{len(rest)} more layers",
-                sum(layer.seconds for layer in rest),
-                round(sum(layer.share for layer in rest), 12),
-            )
+        seconds, share, cut_s = (
+            sum(getattr(layer, field) for layer in rest) for field in ("seconds", "share", "cut_s")
         )
+        told.append(LayerTime(f"{len(rest)} more layers", seconds, share, cut_s=cut_s))
     return told
+
+
+def _time(layer: LayerTime) -> str:
+    """Give a layer's time; of one that is cut down to nothing, what it is less than."""
+    if layer.seconds < layer.cut_s:
+        return f"< {figures.seconds(layer.seconds + layer.cut_s)}"
+    return figures.seconds(layer.seconds)
 
 
 def headline(name: str, profile: ModelProfile) -> str:
