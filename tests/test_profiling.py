@@ -43,14 +43,15 @@ def resnet8(tmp_path_factory):
     from slimedge.benchmarks import demo
     from slimedge.benchmarks.quantizing import quantize_file
     from slimedge.export.exporting import export_model
+    from slimedge.keras_file import load_model
 
     folder = tmp_path_factory.mktemp("resnet8")
-    keras_model, data = demo.load()
-    int8 = quantize_file(keras_model, data, folder / "resnet8_int8.keras", split={"calibration": 50}).artifact
+    path, data = demo.load()
+    int8 = quantize_file(path, data, folder / "resnet8_int8.keras", split={"calibration": 50}).artifact.path
     files = {}
-    for precision, source in (("float", keras_model), ("int8", int8)):
+    for precision, source in (("float", path), ("int8", int8)):
         files |= {f"{file.format} {precision}": file for file in export_model(source, folder=folder)}
-    layers = {layer.name for layer in keras_model._flatten_layers()}
+    layers = {layer.name for layer in load_model(path)._flatten_layers()}
     return files, layers
 
 

@@ -75,7 +75,7 @@ def _process(process: int, name: str, profile: ModelProfile) -> list[dict[str, A
                     kernel=op.name,
                 )
             )
-    ops.sort(key=lambda event: (event["tid"], event["ts"], -event["dur"]))
+    ops.sort(key=lambda event: (event["tid"], event["ts"]))  # stable: outer events stay before those inside
     return [*named, *whole, *ops]
 
 
