@@ -88,7 +88,7 @@ def _bars(levels: Sequence[LayerSqnr], times: Sequence[LayerTime]) -> tuple[Laye
                 sqnr=figures.NOT_MEASURED if level is None else f"{level:.1f}",
                 sqnr_width=0.0 if level is None else round(max(0.0, 100.0 * level / highest), 1),
                 least=level is not None and level == least,
-                time=figures.seconds(time.seconds if time else None),
+                time=figures.cut_seconds(time.seconds, time.cut_s) if time else figures.NOT_MEASURED,
                 share=f"{100 * time.share:.1f} %" if time else "",
                 time_width=round(100.0 * time.share / longest, 1) if time and longest else 0.0,
                 most=time is not None and bool(longest) and time.share == longest,

@@ -32,7 +32,11 @@ def show(profiles: Mapping[str, ModelProfile], console: Console) -> None:
         for column in ("time", "share"):
             table.add_column(column, justify="right", no_wrap=True)
         for layer in rows(profile.layers):
-            table.add_row(Text(layer.layer), Text(_time(layer)), Text(f"{100 * layer.share:.1f} %"))
+            table.add_row(
+                Text(layer.layer),
+                Text(figures.cut_seconds(layer.seconds, layer.cut_s)),
+                Text(f"{100 * layer.share:.1f} %"),
+            )
         put(console, Text(headline(name, profile)), table, Text())
 
 
@@ -58,13 +62,6 @@ def rows(layers: Sequence[LayerTime], most: int = MOST_LAYERS) -> list[LayerTime
         )
         told.append(LayerTime(f"{len(rest)} more layers", seconds, share, cut_s=cut_s))
     return told
-
-
-def _time(layer: LayerTime) -> str:
-    """Give a layer's time; of one that is cut down to nothing, what it is less than."""
-    if layer.seconds < layer.cut_s:
-        return f"< {figures.seconds(layer.seconds + layer.cut_s)}"
-    return figures.seconds(layer.seconds)
 
 
 def headline(name: str, profile: ModelProfile) -> str:
