@@ -11,7 +11,7 @@ import pytest
 
 from slimedge.measurement import Environment
 from slimedge.runtime import agent, facts
-from slimedge.runtime.backends import BACKENDS, backend_file
+from slimedge.runtime.backends import BACKENDS, backend_files
 from slimedge.runtime.jobs import environment_here
 
 V2_MOUNT = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -162,7 +162,8 @@ def test_this_machine_can_be_described():
 
 
 @pytest.mark.parametrize(
-    "path", [agent.__file__, facts.__file__, *(backend_file(n) for n in BACKENDS if n != "reference")]
+    "path",
+    [agent.__file__, facts.__file__, *(p for n in BACKENDS if n != "reference" for p in backend_files(n))],
 )
 def test_what_travels_is_self_contained_and_speaks_python_3_8(path):
     tree = ast.parse(Path(path).read_text(), feature_version=(3, 8))

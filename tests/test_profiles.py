@@ -12,7 +12,7 @@ from slimedge.benchmarks.profiles.partitions import partitions
 from slimedge.benchmarks.profiles.profiling import op_indices
 from slimedge.benchmarks.profiles.times import Place, model_profile
 from slimedge.benchmarks.profiles.xnnpack import align
-from slimedge.benchmarks.reporting.profile import rows
+from slimedge.benchmarks.reporting.profile import headline, rows
 from slimedge.benchmarks.statistics import midmean
 from slimedge.runtime.profiling import OpEvent, Profile, ProfiledRun, RuntimeOp
 
@@ -98,6 +98,17 @@ def test_the_plain_runs_are_kept_beside_the_profiled_ones():
 
     assert found.run_s == pytest.approx(31.5e-6)
     assert found.profiled_run_s == pytest.approx(42e-6)
+
+
+def test_what_ops_take_beyond_a_whole_run_is_the_profilers_and_shared_equally():
+    places = [place("a"), place("b")]
+
+    longer = model_profile(profile_of((40, 20), samples_s=(50e-6,)), places)
+    shorter = model_profile(profile_of((40, 20), samples_s=(70e-6,)), places)
+
+    assert (longer.added_s, shorter.added_s) == (pytest.approx(5e-6), 0.0)
+    assert "at least 5.00 µs of each op are the profiler's" in headline("a", longer)
+    assert "profiler's" not in headline("a", shorter)
 
 
 def test_layers_beyond_the_slowest_are_summed():

@@ -109,6 +109,11 @@ class ModelProfile:
         """All ops together."""
         return sum(op.seconds for op in self.ops)
 
+    @property
+    def added_s(self) -> float:
+        """By how much the profiler lengthens an op at the least: what all take beyond a whole run, shared equally."""
+        return max(0.0, self.ops_s - self.run_s) / max(1, len(self.raw.ops))
+
 
 def model_profile(raw: Profile, places: Sequence[Place]) -> ModelProfile:
     """Sum a profile by op of the file and by layer, run by run.

@@ -67,10 +67,15 @@ def rows(layers: Sequence[LayerTime], most: int = MOST_LAYERS) -> list[LayerTime
 def headline(name: str, profile: ModelProfile) -> str:
     """Say in one sentence what the times are beside those of runs without the profiler."""
     kept = f", each cut to whole µs (up to {figures.seconds(profile.cut_s)} in all)" if profile.cut_s else ""
+    added = (
+        f", so that at least {figures.seconds(profile.added_s)} of each op are the profiler's"
+        if profile.added_s > profile.raw.resolution_s
+        else ""
+    )
     return (
         f"{name}: {len(profile.ops)} ops take {figures.seconds(profile.ops_s)}{kept}; a run takes "
-        f"{figures.seconds(profile.run_s)}, under the profiler {figures.seconds(profile.profiled_run_s)}; middle of "
-        f"{profile.runs} runs"
+        f"{figures.seconds(profile.run_s)}, under the profiler {figures.seconds(profile.profiled_run_s)}{added}; "
+        f"middle of {profile.runs} runs"
     )
 
 
@@ -84,6 +89,7 @@ def as_dict(profile: ModelProfile | None) -> dict[str, Any] | None:
         "profiled_run_s": profile.profiled_run_s,
         "ops_s": profile.ops_s,
         "cut_s": profile.cut_s,
+        "added_s": profile.added_s,
         "layers": [asdict(layer) for layer in profile.layers],
         "ops": [asdict(op) for op in profile.ops],
     }
