@@ -32,6 +32,7 @@ def benchmark(
     allow_fallback: bool = False,
     trust: bool = False,
     limit_s: float | None = None,
+    profile: bool = False,
     progress: Progress = silent,
 ) -> Benchmark:
     """Time models on targets, fed with seeded random numbers.
@@ -48,6 +49,7 @@ def benchmark(
         allow_fallback: measure on the CPU where a provider cannot run.
         trust: whether an `.h5` may be opened.
         limit_s: after which one request to a device has failed; None for ten minutes.
+        profile: whether to tell where the time goes, op by op and layer by layer, after the timing.
         progress: told what is being done.
 
     Returns:
@@ -67,9 +69,21 @@ def benchmark(
         settings = replace(settings, limit_s=limit_s)
     with opened([models], targets, trust=trust, on_every_target=True) as ((*entries,),):
         size = latency.common_batch([(entry.name, entry.artifact) for entry in entries], batch)
-        conditions = Conditions(threads, size, settings, {"allow_fallback": allow_fallback})
+        conditions = Conditions(threads, size, settings, {"allow_fallback": allow_fallback}, profile)
         rows = _measured(entries, conditions, progress)
+    if profile:
+        rows = tuple(row if _tells_ops(row) else _without_profile(row) for row in rows)
     return Benchmark(rows, size, threads)
+
+
+def _tells_ops(row: Row) -> bool:
+    """Tell whether a row has a profile, or says itself why it has none: agents do."""
+    return row.error is not None or measurer_name(row.target) == "agents"
+
+
+def _without_profile(row: Row) -> Row:
+    note = f"'{row.target}' does not tell where the time of {row.model} goes; profile on ort or litert."
+    return replace(row, notes=(*row.notes, note))
 
 
 def _measured(entries: Sequence[Entry], conditions: Conditions, progress: Progress) -> tuple[Row, ...]:

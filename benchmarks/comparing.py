@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from slimedge.artifact import Artifact, Format, Step, TensorSpec
 from slimedge.artifact_file import read_artifact
 from slimedge.benchmarks import latency
-from slimedge.benchmarks.assembling import Measured, assemble, layer_sqnr
+from slimedge.benchmarks.assembling import Measured, assemble
 from slimedge.benchmarks.details.collecting import collect
 from slimedge.benchmarks.details.details import Details
 from slimedge.benchmarks.entries import HDF5_ENDINGS, Entry, check_device, check_interfaces, opened
-from slimedge.benchmarks.layer_latency import LayerTime, layer_latency
 from slimedge.benchmarks.predicting import predict
+from slimedge.benchmarks.profiles.profiling import profile
+from slimedge.benchmarks.profiles.times import LayerTime
 from slimedge.benchmarks.weighing import weigh
 from slimedge.comparison import Comparison
 from slimedge.errors import InputError, SlimedgeError
@@ -138,7 +139,7 @@ def compare_groups_detailed(
 ) -> Detailed:
     """Compare as `compare_groups` does, and keep what lies behind the figures, for a page to draw.
 
-    The layers of ONNX files that carry their SQNR are timed, too, each file in a process of its own.
+    The layers of ONNX and TFLite files are timed, too, each file in a process of its own.
 
     Args:
         groups: each a baseline and its variants.
@@ -157,9 +158,9 @@ def compare_groups_detailed(
         for group in entries:
             details |= collect(group, measured, bound)
         for entry in (entry for group in entries for entry in group):
-            if entry.artifact.format is Format.ONNX and layer_sqnr(entry.artifact):
+            if entry.artifact.format is not Format.KERAS:
                 progress(f"timing the layers of {entry.name}")
-                times, notes = _layer_times(entry.artifact, measured.run.batch)
+                times, notes = _layer_times(entry, measured.run.batch, conditions or Conditions())
                 details[entry.name] = replace(details[entry.name], layer_times=times, notes=notes)
         return Detailed(comparisons, details)
 
@@ -209,12 +210,23 @@ def _assembled(entries: Sequence[Sequence[Entry]], measured: Measured) -> tuple[
     )
 
 
-def _layer_times(artifact: Artifact, batch: int) -> tuple[tuple[LayerTime, ...], tuple[str, ...]]:
+def _layer_times(
+    entry: Entry, batch: int, conditions: Conditions
+) -> tuple[tuple[LayerTime, ...], tuple[str, ...]]:
     """Give times and notes; a picture that cannot be had does not end a comparison."""
     try:
-        return layer_latency(artifact, batch=batch), ()
+        with device(entry.target.device).reserved() as place:
+            found = profile(
+                entry.artifact,
+                entry.target,
+                device=place,
+                threads=conditions.threads,
+                batch=batch,
+                options={"allow_fallback": conditions.allow_fallback},
+            )
     except SlimedgeError as error:
         return (), (f"Its layers could not be timed: {error}",)
+    return found.layers, ()
 
 
 def _bound(data: Data, entries: Sequence[Entry], conditions: Conditions) -> Data:

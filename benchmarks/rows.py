@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from slimedge.benchmarks.profiles.times import ModelProfile
 from slimedge.comparison import Latency
 from slimedge.errors import SlimedgeError
 from slimedge.measurement import Environment
@@ -32,6 +33,7 @@ class Row:
         model_bytes: by which loading and running the model raised that.
         energy_j: of the whole machine for one inference.
         figures: what only this kind of target tells, by name with its unit (`arena_bytes`, `cycles`).
+        profile: where the time goes; None where that was not asked for, or the runtime does not tell.
         environment: of the device.
         error: why there are no figures.
         notes: what the reader should know, one sentence each.
@@ -52,6 +54,7 @@ class Row:
     model_bytes: int | None = None
     energy_j: float | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
+    profile: ModelProfile | None = None
     environment: Environment | None = None
     error: SlimedgeError | None = None
     notes: tuple[str, ...] = ()
@@ -72,6 +75,11 @@ class Benchmark:
     batch: int
     threads: int
     notes: tuple[str, ...] = ()
+
+    @property
+    def profiles(self) -> dict[str, ModelProfile]:
+        """Where the time of the rows goes, by model and target."""
+        return {f"{row.model} on {row.target}": row.profile for row in self.rows if row.profile is not None}
 
     @property
     def failed(self) -> tuple[Row, ...]:

@@ -33,6 +33,8 @@ shell prints is never taken for one. A request may carry `limit_s`: the agent en
               every query, ending; the last request of its conversation that times anything
     predict   inputs (.npz), outputs (.npz to write), float by name → rows
     ops       → integer, total, heavy [[name, type, is integer]], providers {provider: nodes}
+    profile   seconds, runs (at most so many, and for about so long) → samples_ns, of runs that are not profiled; ops,
+              null where the runtime does not tell; and what else `slimedge.runtime.protocols.Profiling` gives
     memory    → peak_rss_bytes, model_bytes
     quit
 """
@@ -65,6 +67,7 @@ import numpy as np  # noqa: E402
 
 KINDS = {ImportError: "unavailable", ValueError: "input"}
 WARM_WINDOWS = 3
+LEAST_PROFILED = 5
 RECORD = "\x1e"  # comes before every answer
 PIECE = 1 << 20  # of a file that is sent in pieces
 # An abstract socket: no file that could be left behind, and gone with whoever bound it. Devices that share a network
@@ -278,6 +281,17 @@ class Agent:
     def do_ops(self, _request: Dict[str, Any]) -> Dict[str, Any]:
         """Count what the runtime executes."""
         return dict(self._model.ops(self._feeds))
+
+    def do_profile(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        """Time every op, between runs without a profiler to compare with."""
+        profile = getattr(self._model, "profile", None)
+        if profile is None:
+            return {"ops": None}
+        usual_ns = statistics.median(self._sample(request["seconds"] / 10, LEAST_PROFILED, self._run))
+        runs = int(min(request["runs"], max(LEAST_PROFILED, request["seconds"] * 1e9 / usual_ns)))
+        before = self._sample(0.0, runs, self._run)
+        told = profile(self._feeds, warm_runs=max(1, runs // 5), runs=runs)
+        return {**told, "samples_ns": [*before, *self._sample(0.0, runs, self._run)]}
 
     def do_memory(self, _request: Dict[str, Any]) -> Dict[str, Any]:
         """Give the highest memory of this process so far, and what of it is the model's."""

@@ -53,6 +53,22 @@ class LoadedModel(Protocol):
         """Give `integer`, `total`, `heavy` and `providers`; see `slimedge.runtime.ops.OpCounts`."""
 
 
+class Profiling(LoadedModel, Protocol):
+    """A loaded model whose runtime tells how long each op takes; others have no such method."""
+
+    def profile(self, feeds: dict[str, Any], /, *, warm_runs: int, runs: int) -> dict[str, Any]:
+        """Time the ops in runs that come after some that are not kept.
+
+        Returns:
+            `resolution_ns`, to which times are cut down; `ops` [{`name` and `kind` as the runtime has them, `provider`,
+            `node`: index in the file, or null where only the order tells}]; `runs` [{`start_ns`, `duration_ns`,
+            `events` [[index of the op, start_ns, duration_ns]], an op around others (a loop) before those}].
+
+        Raises:
+            ImportError: it cannot here, and why; one sentence for the user.
+        """
+
+
 class Backend(Protocol):
     """One runtime; its file offers it as `BACKEND`, and travels with the agent, so it imports without slimedge.
 
@@ -60,6 +76,8 @@ class Backend(Protocol):
         name: in the registry.
         formats: that it opens.
         packages: distributions whose versions belong to a measurement.
+
+    Where there is more to travel, `parts` names files beside its own.
     """
 
     name: ClassVar[str]

@@ -12,7 +12,7 @@ from slimedge.benchmarks.details.details import Details
 from slimedge.benchmarks.details.distribution import distributions
 from slimedge.benchmarks.details.flips import Flip, Flips, Turn
 from slimedge.benchmarks.judging import Goals, check_goals, judge
-from slimedge.benchmarks.layer_latency import LayerTime
+from slimedge.benchmarks.profiles.times import LayerTime
 from slimedge.benchmarks.reporting.report import Chapter, Report
 from slimedge.comparison import (
     Accuracy,

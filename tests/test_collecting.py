@@ -16,7 +16,7 @@ from slimedge.benchmarks import comparing, latency
 from slimedge.benchmarks.comparing import Conditions, compare_groups_detailed
 from slimedge.benchmarks.details.flips import Turn
 from slimedge.data import Data
-from slimedge.errors import ConversionError
+from slimedge.errors import RunError
 
 SIDE, CLASSES, EXAMPLES = 6, 3, 200
 GENERATOR = np.random.default_rng(8)
@@ -88,16 +88,19 @@ def test_classes_and_flips_are_those_of_numpy(found):
     assert all(flip.picture.startswith("data:image/png;base64,") for flip in details.flips.shown)
 
 
-def test_layers_are_timed_of_the_file_that_carries_their_sqnr(found):
+def test_layers_are_timed_of_every_file_and_a_foreign_ones_ops_stand_for_themselves(found):
     assert [time.layer for time in found.details["after.onnx"].layer_times] == ["flatten", "dense"]
-    assert found.details["before.onnx"].layer_times == ()
+    assert [time.layer for time in found.details["before.onnx"].layer_times] == [
+        "flatten/Flatten",
+        "dense/MatMul",
+    ]
 
 
 def test_layers_that_cannot_be_timed_end_no_comparison(tmp_path, monkeypatch):
-    def fail(artifact, *, batch):
-        raise ConversionError(f"the profile of {artifact.path.name} died; nothing was written.")
+    def fail(artifact, *_arguments, **_settings):
+        raise RunError(f"ort died of SIGSEGV in native code while running {artifact.path.name}.")
 
-    monkeypatch.setattr(comparing, "layer_latency", fail)
+    monkeypatch.setattr(comparing, "profile", fail)
     monkeypatch.setattr(latency, "SETTINGS", {"default": SHORT})
     lineage = (Step("quantize", {"layer_sqnr_db": LEVELS}),)
     files = [pictures_net(tmp_path / f"{name}.onnx", KERNEL, lineage=lineage) for name in "ab"]
@@ -105,7 +108,7 @@ def test_layers_that_cannot_be_timed_end_no_comparison(tmp_path, monkeypatch):
     found = compare_groups_detailed([files])
 
     assert found.details["a.onnx"].notes == (
-        "Its layers could not be timed: the profile of a.onnx died; nothing was written.",
+        "Its layers could not be timed: ort died of SIGSEGV in native code while running a.onnx.",
     )
     assert found.details["b.onnx"].flips is None  # no examples were given
 

@@ -14,7 +14,7 @@ from slimedge.benchmarks.details.classes import ClassChange, ClassChanges, Confu
 from slimedge.benchmarks.details.details import Details
 from slimedge.benchmarks.details.distribution import distributions
 from slimedge.benchmarks.details.flips import Turn
-from slimedge.benchmarks.layer_latency import LayerTime
+from slimedge.benchmarks.profiles.times import LayerTime
 from slimedge.benchmarks.reporting import html
 from slimedge.benchmarks.reporting.classes import class_table, signed
 from slimedge.benchmarks.reporting.examples import piles, within
@@ -24,6 +24,7 @@ from slimedge.benchmarks.reporting.plot import pareto_front, plot
 from slimedge.comparison import Accuracy, Latency
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=y>"
+TIMED = {"twin.tflite": 2e-6, INT8_ONNX.name: 3e-6, ONNX.name: 9e-6}
 
 
 def body_of(page):
@@ -187,6 +188,22 @@ def test_time_stands_beside_the_sqnr_of_the_same_layer_and_a_dash_where_there_is
     assert (least.least, least.time, least.share) == (True, "–", "")
     assert least.sqnr_width == pytest.approx(100 * 26.5 / 44.1, abs=0.1)
     assert (rows["quantize"].sqnr, rows["quantize"].time_width) == ("–", pytest.approx(100 / 9, abs=0.1))
+
+
+def test_every_timed_file_has_a_table_with_its_own_times():
+    twin = replace(INT8_ONNX, name="twin.tflite")
+    times = {name: (LayerTime("stem_conv", seconds, 1.0),) for name, seconds in TIMED.items()}
+    details = {name: Details(layer_times=found) for name, found in times.items()}
+
+    tables = layer_tables((ONNX, twin, INT8_ONNX), details)
+
+    assert [(table.timed, table.exact) for table in tables] == [
+        ("twin.tflite", True),
+        (INT8_ONNX.name, True),
+        (ONNX.name, False),
+    ]
+    assert [table.bars[0].time for table in tables] == ["2.00 µs", "3.00 µs", "9.00 µs"]
+    assert (tables[2].bars[0].sqnr, tables[2].bars[0].least) == ("–", False)
 
 
 def test_untimed_layers_have_their_sqnr_alone():

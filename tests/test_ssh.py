@@ -106,6 +106,17 @@ def test_a_board_answers_what_this_machine_answers(board, files):
         assert (there.integer_ops, there.total_ops) == (here.integer_ops, here.total_ops)
 
 
+def test_a_board_tells_where_the_time_goes(board, files, hurried):
+    there = benchmark(files, targets=[board.target()], profile=True).rows
+    here = benchmark(files, profile=True).rows
+
+    for ours, theirs in zip(here, there, strict=True):
+        assert theirs.error is None
+        assert not [note for note in theirs.notes if "could not be told" in note]
+        assert [op.name for op in theirs.profile.ops] == [op.name for op in ours.profile.ops]
+        assert theirs.profile.runs >= 5
+
+
 def test_a_file_goes_over_once_whatever_its_size(board, files, tmp_path):
     large = tmp_path / "large.bin"
     large.write_bytes(os.urandom(2_500_000))

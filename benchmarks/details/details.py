@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from slimedge.benchmarks.details.classes import ClassChanges
 from slimedge.benchmarks.details.distribution import Distribution
 from slimedge.benchmarks.details.flips import Flips
-from slimedge.benchmarks.layer_latency import LayerTime
+from slimedge.benchmarks.profiles.times import LayerTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Details:
         latency: how its samples lie, on the axis of its comparison.
         classes: that it answers better or worse than the baseline; None for the baseline and without labels.
         flips: examples that it answers otherwise than the baseline; None for the baseline and without classes.
-        layer_times: of an ONNX file that carries the SQNR of its layers, in the order in which they run.
+        layer_times: of an ONNX or TFLite file, in the order in which they run.
         notes: what could not be had and why, one sentence each.
     """
 

@@ -35,12 +35,14 @@ class Conditions:
         batch: examples in one inference; None takes the files' own, else 1.
         settings: how long.
         options: of the backends (`allow_fallback`, `trust`).
+        profile: whether to tell where the time goes, too.
     """
 
     threads: int
     batch: int | None
     settings: Settings
     options: Mapping[str, Any] = field(default_factory=dict)
+    profile: bool = False
 
 
 Progress = Callable[[float, str], None]

@@ -10,6 +10,8 @@ from slimedge.benchmarks import statistics
 from slimedge.benchmarks.entries import Entry
 from slimedge.benchmarks.latency import LatencyRun, measure_latency
 from slimedge.benchmarks.measurers import Conditions, Progress
+from slimedge.benchmarks.profiles.profiling import profile
+from slimedge.benchmarks.profiles.times import ModelProfile
 from slimedge.benchmarks.rows import Row
 from slimedge.benchmarks.turns import Settings, Timed
 from slimedge.errors import SlimedgeError
@@ -47,12 +49,17 @@ def measure(entries: Sequence[Entry], conditions: Conditions, progress: Progress
                 device=ready,
                 failed=failed,
             )
+            profiles = {
+                _key(entry): _profile(entry, ready, conditions, run.batch, progress)
+                for entry in entries
+                if conditions.profile and _key(entry) not in failed
+            }
     except SlimedgeError as error:
         return tuple(_without_figures(entry, place, failed.get(_key(entry), error)) for entry in entries)
     return tuple(
         _without_figures(entry, place, failed[_key(entry)])
         if _key(entry) in failed
-        else _row(entry, place, run)
+        else _row(entry, place, run, profiles.get(_key(entry)))
         for entry in entries
     )
 
@@ -65,7 +72,28 @@ def _without_figures(entry: Entry, place: Device, error: SlimedgeError) -> Row:
     return Row(entry.name, entry.target, label=place.label, error=error)
 
 
-def _row(entry: Entry, place: Device, run: LatencyRun) -> Row:
+def _profile(
+    entry: Entry, place: Device, conditions: Conditions, batch: int, progress: Progress
+) -> ModelProfile | SlimedgeError:
+    """Tell where the time goes; that it cannot be told costs nothing else."""
+    progress(1.0, f"the ops of {entry.name}")
+    try:
+        return profile(
+            entry.artifact,
+            entry.target,
+            device=place,
+            threads=conditions.threads,
+            batch=batch,
+            options=conditions.options,
+            limit_s=conditions.settings.limit_s,
+        )
+    except SlimedgeError as error:
+        return error
+
+
+def _row(
+    entry: Entry, place: Device, run: LatencyRun, profiled: ModelProfile | SlimedgeError | None = None
+) -> Row:
     timed = run[_key(entry)]
     counted = place.instructions_per_second
     wanted = entry.target.provider
@@ -74,6 +102,8 @@ def _row(entry: Entry, place: Device, run: LatencyRun) -> Row:
         notes.append(f"'{entry.target}' was asked for and could not run it; this is {timed.provider}.")
     if run.environment.throttled:
         notes.append("The system lowered the processor's frequency meanwhile; cool it, and measure again.")
+    if isinstance(profiled, SlimedgeError):
+        notes.append(f"Where the time of {entry.name} goes could not be told: {profiled}")
     return Row(
         model=entry.name,
         target=entry.target,
@@ -89,6 +119,7 @@ def _row(entry: Entry, place: Device, run: LatencyRun) -> Row:
         peak_rss_bytes=_median_bytes(timed.peak_rss_bytes),
         model_bytes=_median_bytes(timed.model_bytes),
         energy_j=_energy_j(timed),
+        profile=profiled if isinstance(profiled, ModelProfile) else None,
         environment=run.environment,
         notes=tuple(notes),
     )

@@ -37,6 +37,16 @@ def seconds(duration: float | None) -> str:
     return f"{_three_digits(duration)} s"
 
 
+def cut_seconds(duration: float, cut_s: float) -> str:
+    """Give a duration of which up to `cut_s` was cut off; of one that was cut down to nothing, what it is less than.
+
+    Example:
+        >>> cut_seconds(41.2e-6, 1e-6), cut_seconds(0.0, 2e-6)
+        ('41.2 µs', '< 2.00 µs')
+    """
+    return seconds(duration) if duration >= cut_s else f"< {seconds(duration + cut_s)}"
+
+
 def long_time(duration: float | None) -> str:
     """Give a time that somebody waited: `3.21 s`, `12 min`, `2 h 5 min`."""
     if duration is None or duration < 99.5:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from slimedge.benchmarks.reporting import figures
+from slimedge.benchmarks.reporting import figures, profile
 from slimedge.benchmarks.reporting.printing import put
 from slimedge.benchmarks.rows import Benchmark, Row
 from slimedge.comparison import Latency
@@ -36,6 +36,7 @@ def show(found: Benchmark, console: Console) -> None:
         table.add_row(Text(f"{row.model}\n{_runs_on(row)}"), *(Text(cell) for cell in cells))
     if measured:
         put(console, table, Text())
+    profile.show(found.profiles, console)
     lines = (Text(line) for line in _lines(found))
     put(console, *lines, *(Text(line, style="bright_black") for line in _machines(found)))
 
@@ -73,6 +74,7 @@ def _row(row: Row) -> dict[str, Any]:
         "model_bytes": row.model_bytes,
         "energy_j": row.energy_j,
         "figures": dict(row.figures),
+        "profile": profile.as_dict(row.profile),
         "error": None if row.error is None else str(row.error),
         "notes": list(row.notes),
     }

@@ -1,6 +1,7 @@
 """LiteRT, the former TensorFlow Lite: runs `.tflite` on the CPU, through XNNPACK where it has a kernel, or on a GPU.
 
-Travels with the agent, and with `litert_gpu.py`: standard library, numpy and ai-edge-litert only, from Python 3.8 on.
+Travels with the agent, and with `litert_gpu.py` and `litert_profile.py`: standard library, numpy and ai-edge-litert
+only, from Python 3.8 on.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class LiteRT:
     name: ClassVar[str] = "litert"
     formats: ClassVar[Tuple[str, ...]] = ("tflite",)
     packages: ClassVar[Tuple[str, ...]] = ("ai-edge-litert", "numpy")
-    parts: ClassVar[Tuple[str, ...]] = ("litert_gpu.py",)
+    parts: ClassVar[Tuple[str, ...]] = ("litert_gpu.py", "litert_profile.py")
 
     def missing(self) -> Optional[str]:
         """Give why this cannot run here, or None."""
@@ -121,6 +122,7 @@ class LiteRTModel:
         # By path, a cut file ends the process in some of LiteRT's entry points.
         with open(path, "rb") as file:
             self.content = file.read()
+        self._threads = threads
         try:
             self._interpreter = Interpreter(
                 model_content=self.content,
@@ -193,17 +195,36 @@ class LiteRTModel:
         counts = count_ops(self.content)
         return {**counts, "providers": {self.provider: counts["total"]}}
 
+    def profile(self, feeds: Dict[str, Any], *, warm_runs: int, runs: int) -> Dict[str, Any]:
+        """Time the ops in LiteRT's compiled model, which runs the kernels that the interpreter runs."""
+        if self.provider == "reference":
+            raise ImportError("LiteRT's profiler does not run the reference kernels; profile on 'litert'.")
+        return dict(
+            _beside("litert_profile").profile(
+                self.content,
+                self._served(),
+                feeds,
+                threads=self._threads,
+                warm_runs=warm_runs,
+                runs=runs,
+            )
+        )
+
     def _bindings(self) -> Tuple[Optional[str], Dict[str, Any], Dict[str, Any]]:
         """Give inputs and outputs by signature name, and the signature where only its runner can run it."""
-        signatures = self._interpreter.get_signature_list()
         main_in = {detail["name"]: detail for detail in self._interpreter.get_input_details()}
         main_out = {detail["name"]: detail for detail in self._interpreter.get_output_details()}
-        if not signatures:
+        name = self._served()
+        if name is None:
             return None, main_in, main_out
-        name = "serving_default" if "serving_default" in signatures else next(iter(signatures))
         runner = self._interpreter.get_signature_runner(name)
         is_main = runner._subgraph_index == 0  # noqa: SLF001
         return None if is_main else name, runner.get_input_details(), runner.get_output_details()
+
+    def _served(self) -> Optional[str]:
+        """Give the name of the signature that is run; None where the file has none."""
+        signatures = self._interpreter.get_signature_list()
+        return "serving_default" if "serving_default" in signatures else next(iter(signatures), None)
 
 
 def _beside(name: str) -> Any:

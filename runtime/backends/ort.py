@@ -1,6 +1,7 @@
 """ONNX Runtime: runs `.onnx` on its CPU kernels or on an execution provider that was asked for.
 
-Travels with the agent, and with `ort_providers.py`: standard library, numpy and onnxruntime only, from Python 3.8 on.
+Travels with the agent, and with `ort_providers.py` and `ort_profile.py`: standard library, numpy and onnxruntime only,
+from Python 3.8 on.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Ort:
     name: ClassVar[str] = "ort"
     formats: ClassVar[Tuple[str, ...]] = ("onnx",)
     packages: ClassVar[Tuple[str, ...]] = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-webgpu", "numpy")
-    parts: ClassVar[Tuple[str, ...]] = ("ort_providers.py",)
+    parts: ClassVar[Tuple[str, ...]] = ("ort_providers.py", "ort_profile.py")
 
     def missing(self) -> Optional[str]:
         """Give why this cannot run here, or None."""
@@ -253,6 +254,15 @@ class OrtModel:
             session = self._opened(folder)
             session.run(self._names, feeds)
             return _profiled(session)
+
+    def profile(self, feeds: Dict[str, Any], *, warm_runs: int, runs: int) -> Dict[str, Any]:
+        """Time the ops after ONNX Runtime's own optimization, in a session of their own."""
+        with tempfile.TemporaryDirectory(prefix="slimedge-") as folder:
+            session = self._opened(folder)
+            for _ in range(warm_runs + runs):
+                session.run(self._names, feeds)
+            with open(session.end_profiling()) as file:
+                return dict(_beside("ort_profile").told(json.load(file), skip=warm_runs))
 
     def _placed(self) -> Dict[str, Any]:
         """Count the nodes of the first run, and end its profile; raise where a strict provider did not run all."""

@@ -63,6 +63,18 @@ def benchmark(
             help="After which a device that does not answer has failed; by default 600.",
         ),
     ] = None,
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="Tell where the time goes: layer by layer, op by op in the JSON."),
+    ] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            "--trace",
+            metavar="FILE",
+            help="Write the ops of some runs as a Chrome trace for ui.perfetto.dev, with --profile.",
+        ),
+    ] = None,
     to_json: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -72,10 +84,14 @@ def benchmark(
     with 1 when some rows failed, and as the first of them where all did.
     """
     output = Output(to_json, quiet)
+    if trace is not None:
+        options.check_output(trace, "--trace")
     if html is not None:
         options.check_output(html, "--html")
     effort = "quick" if quick else effort
     if scenario is not None:
+        if profile or trace is not None:
+            raise InputError("--profile and --trace are no options of --scenario; profile without one.")
         _scenario(
             artifacts,
             scenario,
@@ -113,11 +129,16 @@ def benchmark(
             allow_fallback=allow_fallback,
             trust=trust,
             limit_s=time_limit,
+            profile=profile or trace is not None,
             progress=progress,
         )
     if any(row.error is None for row in found.rows) or len(found.rows) > 1:
         output.show(lambda console: timing.show(found, console))
     output.write_json(lambda: timing.as_json(found))
+    if trace is not None and found.profiles:
+        from slimedge.benchmarks.profiles.trace import write_trace
+
+        write_trace(trace, found.profiles)
     _tell_failures([row.error for row in found.rows if row.error is not None], len(found.rows))
 
 
