@@ -78,7 +78,7 @@ def benchmark(
 
 def _tells_ops(row: Row) -> bool:
     """Tell whether a row has a profile, or says itself why it has none: agents do."""
-    return row.error is not None or measurer_name(row.target) == "agents"
+    return row.error is not None or measurer(row.target) == "agents"
 
 
 def _without_profile(row: Row) -> Row:

@@ -7,12 +7,16 @@ from pathlib import Path
 
 HANGS = """
 import ctypes
+class OpResolverType:
+    AUTO = BUILTIN_REF = None
 class Interpreter:
     def __init__(self, **_):
         ctypes.PyDLL(None).sleep(1000)  # in C, holding the interpreter: nothing in Python can end it
 """
 DIES = """
 import os, signal
+class OpResolverType:
+    AUTO = BUILTIN_REF = None
 class Interpreter:
     def __init__(self, **_):
         os.kill(os.getpid(), signal.SIGSEGV)
