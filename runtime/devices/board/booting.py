@@ -133,11 +133,11 @@ def qemu_command(image: Image, cpu: str, port: int, login: str, console: Path) -
         login: the public key that may log in.
         console: file for what the board prints.
     """
-    kernel = f"console=ttyAMA0 quiet panic=-1 nokaslr norandmaps slimedge.key={login}"
+    kernel = f"console=ttyAMA0 quiet cryptomgr.notests panic=-1 nokaslr norandmaps slimedge.key={login}"
     return [
         *("-machine", "virt", "-cpu", cpu, "-smp", "1", "-m", str(MEMORY_MIB)),
         # One instruction is one nanosecond of the board's clock.
-        *("-icount", "shift=0,sleep=off"),
+        *("-icount", "shift=0,sleep=on"),
         *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none"),
         *("-serial", f"file:{console}"),
         *("-kernel", str(image.kernel), "-initrd", str(image.initramfs), "-append", kernel),

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -18,23 +19,21 @@ from slimedge.progress import Progress, silent
 from slimedge.runtime.devices.board.booting import booted
 from slimedge.runtime.devices.board.cpio import write_archive
 from slimedge.runtime.devices.board.image import Image, cache_folder, kept
-from slimedge.runtime.devices.board.packages import Apt, unpack, unpack_wheels
+from slimedge.runtime.devices.board.packages import Apt, run, unpack, unpack_wheels
 from slimedge.runtime.devices.board.recipe import SITE, Recipe, usual_recipe
 
 _UNFINISHED = ".building-"
 _TRIAL_LIMIT_S = 300.0
 
-# Imports what agents import and sends back the compiled modules. They are taken as they are: the board's files have no
-# times that could tell whether a compiled one is still right.
+# Imports what agents import, and sends back the modules that were compiled for it.
 _TRIAL = """
-import importlib, io, json, py_compile, sys, tarfile
+import importlib, os, sys, tarfile
 for name in {imported!r}:
     importlib.import_module(name)
-sources = sorted({{m.__file__ for m in list(sys.modules.values()) if (getattr(m, "__file__", None) or "").endswith(".py")}})
-mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+compiled = {{getattr(module, "__cached__", None) or "" for module in list(sys.modules.values())}}
 with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:
-    for source in sources:
-        archive.add(py_compile.compile(source, invalidation_mode=mode, doraise=True))
+    for path in sorted(filter(os.path.exists, compiled)):
+        archive.add(path)
 """
 
 
@@ -91,10 +90,13 @@ def _make(recipe: Recipe, folder: Path, progress: Progress) -> Image:
     (kernel,) = (root / "boot").glob("vmlinuz-*")
     kernel.rename(image.kernel)
     _arrange(recipe, root)
-    progress("trying it", 0.55)
+    progress("compiling", 0.45)
+    compiled = _compile(recipe, root)
     _archive(root, image)
-    _compile(recipe, root, image)
-    _archive(root, image)
+    progress("trying it", 0.65)
+    _try(recipe, root, image)
+    if not compiled:
+        _archive(root, image)
     names = [package.name.split("_") for package in packages]
     versions = {name: version.replace("%3a", ":") for name, version, _ in names} | dict(recipe.wheels)
     (image.folder / "versions.json").write_text(json.dumps(versions, indent=1) + "\n")
@@ -133,8 +135,22 @@ def _archive(root: Path, image: Image) -> None:
         write_archive(root, file)
 
 
-def _compile(recipe: Recipe, root: Path, image: Image) -> None:
-    """Boot the image, import what agents import, and put the compiled modules into the root.
+def _compile(recipe: Recipe, root: Path) -> bool:
+    """Compile the Python modules where this Python compiles as the board's does; the board itself is slow at it.
+
+    The compiled modules are taken as they are: files on the board have no times that could tell older from newer.
+    """
+    if "{}.{}".format(*sys.version_info) != recipe.python:
+        return False
+    folders = [str(root / "usr/lib" / f"python{recipe.python}"), str(root / SITE)]
+    names = ("-s", str(root), "-p", "/")
+    mode = ("--invalidation-mode", "unchecked-hash")
+    run([sys.executable, "-m", "compileall", "-q", "-j", "0", *mode, *names, *folders])
+    return True
+
+
+def _try(recipe: Recipe, root: Path, image: Image) -> None:
+    """Boot the image, import what agents import, and put into the root what was compiled for that.
 
     Raises:
         RunError: it does not boot, or cannot import all.
