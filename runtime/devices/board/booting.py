@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from slimedge.errors import InputError, RunError, UnavailableError
 from slimedge.files import scratch_folder
@@ -42,35 +43,37 @@ class Board:
 
     Attributes:
         cpu: that QEMU emulates.
-        host: address of the loopback.
-        port: that its SSH answers at.
-        user: who may log in.
+        port: of the loopback, that its SSH answers at.
         identity: file with the key that logs in.
         known_hosts: file with the board's own key.
     """
 
     cpu: str
-    host: str
     port: int
-    user: str
     identity: Path
     known_hosts: Path
+
+    name: ClassVar[str] = "arm64"  # as `ssh` calls it, given the options
 
     @property
     def ssh_options(self) -> tuple[str, ...]:
         """Give what `ssh` needs to be told to reach the board and no other, whatever the user's own settings."""
         settings = {
-            "BatchMode": "yes",
-            "IdentitiesOnly": "yes",
+            "HostName": "127.0.0.1",
+            "Port": self.port,
+            "User": "root",
+            "HostKeyAlias": self.name,
+            "UserKnownHostsFile": self.known_hosts,
             "StrictHostKeyChecking": "yes",
-            "UserKnownHostsFile": f'"{self.known_hosts}"',
+            "IdentityFile": self.identity,
+            "IdentitiesOnly": "yes",
+            "BatchMode": "yes",
         }
-        options = [part for name, value in settings.items() for part in ("-o", f"{name}={value}")]
-        return ("-F", "none", "-i", str(self.identity), "-p", str(self.port), *options)
+        return ("-F", "none", *(part for key, value in settings.items() for part in ("-o", f"{key}={value}")))
 
     def ssh(self, command: str) -> list[str]:
         """Give the command line that runs a command on the board."""
-        return ["ssh", *self.ssh_options, f"{self.user}@{self.host}", command]
+        return ["ssh", *self.ssh_options, self.name, command]
 
 
 @contextmanager
@@ -115,8 +118,8 @@ def booted(image: Image, cpu: str = CPUS[0], *, limit_s: float = LIMIT_S) -> Ite
                     continue
                 if own_key is None:
                     raise RunError(f"the emulated board did not start: {_last_words(folder)}.")
-                known_hosts.write_text(f"[127.0.0.1]:{port} {own_key}\n")
-                yield Board(cpu, "127.0.0.1", port, "root", identity, known_hosts)
+                known_hosts.write_text(f"{Board.name} {own_key}\n")
+                yield Board(cpu, port, identity, known_hosts)
                 return
             finally:
                 process.kill()
@@ -136,7 +139,8 @@ def qemu_command(image: Image, cpu: str, port: int, login: str, console: Path) -
     kernel = f"console=ttyAMA0 quiet cryptomgr.notests panic=-1 nokaslr norandmaps slimedge.key={login}"
     return [
         *("-machine", "virt", "-cpu", cpu, "-smp", "1", "-m", str(MEMORY_MIB)),
-        # One instruction is one nanosecond of the board's clock.
+        # One instruction is one nanosecond of the board's clock. When it idles, that goes on in real time, not at once
+        # to the next timer: the board's time-outs (of a login, of TCP) would else be over while this machine works.
         *("-icount", "shift=0,sleep=on"),
         *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none"),
         *("-serial", f"file:{console}"),

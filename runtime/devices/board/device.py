@@ -1,0 +1,74 @@
+"""The emulated board as a device: booted for as long as it is reserved, and then reached as any other over SSH."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+from slimedge.errors import InputError
+from slimedge.runtime.devices.board.booting import CPUS, Board, booted
+from slimedge.runtime.devices.board.counting import INSTRUCTIONS_PER_SECOND, LABEL
+from slimedge.runtime.devices.board.image import usual_image
+from slimedge.runtime.devices.naming import check_settings
+from slimedge.runtime.devices.ssh import Ssh
+from slimedge.runtime.protocols import Agent, Device
+
+
+@dataclass(frozen=True, slots=True)
+class Arm64:
+    """The device `arm64`.
+
+    Attributes:
+        cpu: that QEMU emulates, one of `CPUS`.
+    """
+
+    cpu: str = CPUS[0]
+
+    label: ClassVar[str] = LABEL
+    instructions_per_second: ClassVar[float] = INSTRUCTIONS_PER_SECOND
+    settings: ClassVar[Mapping[str, str]] = {"cpu": CPUS[-1]}
+
+    @classmethod
+    def named(cls, place: str, told: Mapping[str, str]) -> Arm64:
+        """Give the device of this name; see `slimedge.runtime.devices.naming`."""
+        if place:
+            raise InputError(f"'arm64://{place}' is not allowed; the emulated board is plainly 'arm64'.")
+        check_settings(told, cls.settings, "arm64")
+        cpu = told.get("cpu", cls().cpu)
+        if cpu not in CPUS:
+            raise InputError(f"cpu={cpu} is not allowed; the emulated board has {' and '.join(CPUS)}.")
+        return cls(cpu)
+
+    @property
+    def machine(self) -> str:
+        """Two devices with the same are one machine: boards count instructions, so they do not slow each other."""
+        return f"arm64?cpu={self.cpu}"
+
+    @contextmanager
+    def reserved(self) -> Iterator[Device]:
+        """Boot a board and give it.
+
+        Raises:
+            UnavailableError: QEMU, SSH or the image is not there.
+            RunError: the board did not come up.
+        """
+        with booted(usual_image(), self.cpu) as board, over_ssh(board).reserved() as device:
+            yield device
+
+    @contextmanager
+    def start(self, backend: str, /, *, limit_s: float) -> Iterator[Agent]:
+        """Start an agent on a board of its own."""
+        with booted(usual_image(), self.cpu) as board, over_ssh(board).start(backend, limit_s=limit_s) as agent:
+            yield agent
+
+
+def over_ssh(board: Board) -> Ssh:
+    """Give a board that runs as a device."""
+    return Ssh(
+        board.name,
+        options=board.ssh_options,
+        label=LABEL,
+        instructions_per_second=INSTRUCTIONS_PER_SECOND,
+    )
