@@ -23,6 +23,9 @@ def main() -> int:
     except SlimedgeError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; nothing was left\n")
+        return 130
     megabytes = sum(path.stat().st_size for path in image.folder.iterdir()) / 1e6
     sys.stdout.write(f"{image.folder} ({megabytes:.0f} MB, {time.monotonic() - begin:.0f} s)\n")
     return 0

@@ -150,15 +150,24 @@ def qemu_command(image: Image, cpu: str, port: int, login: str, console: Path) -
     ]
 
 
+def qemu_version() -> str:
+    """Give the version of QEMU."""
+    told = subprocess.run([_qemu(), "--version"], capture_output=True, text=True, check=True).stdout
+    return told.partition("version ")[2].split()[0]
+
+
+def _qemu() -> str:
+    return shutil.which("qemu-system-aarch64") or "qemu-system-aarch64"
+
+
 def _start(image: Image, cpu: str, port: int, login: str, folder: Path) -> subprocess.Popen[bytes]:
     console = folder / "console"
     console.write_bytes(b"")
-    qemu = shutil.which("qemu-system-aarch64") or "qemu-system-aarch64"
     arguments = qemu_command(image, cpu, port, login, console)
     with (folder / "errors").open("wb") as errors:
         # A session of its own: Ctrl-C reaches only us, and we end it.
         return subprocess.Popen(
-            [sys.executable, "-c", _WITH_PARENT, str(os.getpid()), qemu, *arguments],
+            [sys.executable, "-c", _WITH_PARENT, str(os.getpid()), _qemu(), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=errors,
             stderr=errors,

@@ -66,8 +66,8 @@ def build(recipe: Recipe | None = None, progress: Progress = silent) -> Image:
             return image
     except OSError as error:
         raise InputError(
-            f"could not write the image of the emulated board to {cache}: {(error.strerror or str(error)).lower()}; free "
-            "some room there, or set XDG_CACHE_HOME to another folder."
+            f"could not write the image of the emulated board to {cache}: {(error.strerror or str(error)).lower()}; "
+            "free some room there, or set XDG_CACHE_HOME to another folder."
         ) from error
 
 
@@ -167,7 +167,8 @@ def _try(recipe: Recipe, root: Path, image: Image) -> None:
             )
         except subprocess.TimeoutExpired:
             raise RunError(
-                f"the image of the emulated board does not work: its runtimes were not imported after {_TRIAL_LIMIT_S:g} s."
+                f"the image of the emulated board does not work: its runtimes were not "
+                f"imported after {_TRIAL_LIMIT_S:g} s."
             ) from None
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]

@@ -60,7 +60,10 @@ class Arm64:
     @contextmanager
     def start(self, backend: str, /, *, limit_s: float) -> Iterator[Agent]:
         """Start an agent on a board of its own."""
-        with booted(usual_image(), self.cpu) as board, over_ssh(board).start(backend, limit_s=limit_s) as agent:
+        with (
+            booted(usual_image(), self.cpu) as board,
+            over_ssh(board).start(backend, limit_s=limit_s) as agent,
+        ):
             yield agent
 
 

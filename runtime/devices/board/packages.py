@@ -15,7 +15,7 @@ from slimedge.runtime.devices.board.recipe import KEYRING, Recipe
 
 ARCHITECTURE = "arm64"
 # Newest first: what the wheels may ask of the C library, which is 2.36 on the board.
-PLATFORMS = tuple(f"manylinux_2_{minor}_aarch64" for minor in (28, 27, 17)) + ("manylinux2014_aarch64",)
+PLATFORMS = (*(f"manylinux_2_{minor}_aarch64" for minor in (28, 27, 17)), "manylinux2014_aarch64")
 TIME_LIMIT_S = 600.0
 
 
@@ -25,9 +25,17 @@ class Apt:
     Args:
         folder: for what it keeps.
         recipe: that names mirror and suite.
+
+    Raises:
+        UnavailableError: the keys that Debian signs with are not here.
     """
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
+        if not KEYRING.exists():
+            raise UnavailableError(
+                f"the keys that Debian signs its packages with are not in {KEYRING}; apt-get install "
+                "debian-archive-keyring."
+            )
         for name in ("lists/partial", "archives/partial"):
             (folder / name).mkdir(parents=True)
         (folder / "status").touch()
@@ -116,7 +124,13 @@ def run(command: Sequence[str], *, cwd: Path | None = None) -> str:
         )
     try:
         done = subprocess.run(
-            command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=TIME_LIMIT_S
+            command,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIME_LIMIT_S,
         )
     except subprocess.TimeoutExpired:
         raise UnavailableError(

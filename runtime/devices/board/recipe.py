@@ -32,8 +32,19 @@ WHEELS = (*RUNTIMES, "flatbuffers")
 # What no agent needs, by patterns from the root; a smaller root boots faster.
 DROPPED = (
     *("boot", "lib/modules", "usr/lib/linux-image-*", "usr/share", "usr/lib/*/gconv", "etc/*", "var"),
-    *("usr/lib/*/libssl.so*", "usr/lib/python3*/test", "usr/lib/python3*/pydoc_data", "usr/lib/python3*/*/test"),
-    *("{site}/*/tests", "{site}/*/*/tests", "{site}/numpy/f2py", "{site}/numpy/**/*.pyi", "{site}/numpy/**/*.a"),
+    *(
+        "usr/lib/*/libssl.so*",
+        "usr/lib/python3*/test",
+        "usr/lib/python3*/pydoc_data",
+        "usr/lib/python3*/*/test",
+    ),
+    *(
+        "{site}/*/tests",
+        "{site}/*/*/tests",
+        "{site}/numpy/f2py",
+        "{site}/numpy/**/*.pyi",
+        "{site}/numpy/**/*.a",
+    ),
     *("{site}/ai_edge_litert/libLiteRtWebGpuAccelerator.so", "{site}/ai_edge_litert/aot"),
     *("{site}/ai_edge_litert/tools", "{site}/onnxruntime/capi/libonnxruntime.so*"),
     *("{site}/onnxruntime/transformers", "{site}/onnxruntime/quantization", "{site}/onnxruntime/tools"),
