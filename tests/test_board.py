@@ -103,7 +103,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pixels():
-    return emulated.images(100)
+    return emulated.images(40)
 
 
 @pytest.fixture(scope="module")
