@@ -12,9 +12,11 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -45,10 +47,14 @@ page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap
 page.write(struct.pack("<3I", 0xF1000400, 0x54FFFFE1, 0xD65F03C0))
 loop = ctypes.CFUNCTYPE(None, ctypes.c_uint64)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
 loop(1000)
-for turns in (10**5, 10**6, 3 * 10**6):
-    begin = time.perf_counter_ns()
-    loop(turns)
-    print(turns, time.perf_counter_ns() - begin)
+times = {turns: [] for turns in (100_000, 200_000, 500_000, 1_000_000)}
+for _ in range(7):
+    for turns in times:
+        begin = time.perf_counter_ns()
+        loop(turns)
+        times[turns].append(time.perf_counter_ns() - begin)
+for turns in times:
+    print(turns, min(times[turns]))  # the one that was interrupted the least
 """
 
 
@@ -67,6 +73,14 @@ def why_not():
     return None
 
 
+def on(board, command, **options):
+    return subprocess.run(board.ssh(command), capture_output=True, text=True, check=False, **options)
+
+
+def qemus():
+    return {each.pid for each in psutil.Process().children(recursive=True) if "qemu" in each.name()}
+
+
 @pytest.fixture(scope="session")
 def image():
     reason = why_not()
@@ -83,7 +97,7 @@ def board(image):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The bundled nets on integers in both formats, and one of them in floats."""
+    """The bundled nets on integers, one of them in ONNX as well and one in floats; `make emulated` takes all."""
     from slimedge.compress.quantization import quantize
     from slimedge.export.exporting import export_model
     from slimedge.keras_file import input_specs, load_model
@@ -93,7 +107,8 @@ def files(tmp_path_factory):
         model = load_model(FOLDER / f"{net}.keras")
         data = emulated.sample().bind(input_specs(model)).split(calibration=200).calibration
         quantized = quantize(model, data, scheme="static_wi8_ai8")
-        for artifact in export_model(quantized, folder=folder, name=net, integers=PORTABLE):
+        formats = ("tflite", "onnx") if net == "depthwise_separable" else ("tflite",)
+        for artifact in export_model(quantized, to=formats, folder=folder, name=net, integers=PORTABLE):
             found[f"{net} int8 {artifact.format}"] = artifact
     (found["resnet8 float tflite"],) = export_model(
         FOLDER / "resnet8.keras", to="tflite", folder=folder, name="float"
@@ -116,14 +131,24 @@ def there(board, files, pixels):
     return emulated.run_all(over_ssh(board), files, pixels)
 
 
-def on(board, command, **options):
-    return subprocess.run(board.ssh(command), capture_output=True, text=True, check=False, **options)
+@pytest.fixture(scope="module")
+def second_boot(image, files, pixels):
+    """Another board, which times the TFLite files and is left by an error."""
+    chosen = {name: artifact for name, artifact in files.items() if name.endswith("int8 tflite")}
+    found = SimpleNamespace(qemus_before=qemus())
+    with suppress(ZeroDivisionError), booted(image) as board:
+        found.qemus_meanwhile, found.folder = qemus(), board.identity.parent
+        found.files = on(board, "ls /tmp").stdout
+        found.ran = emulated.run_all(over_ssh(board), chosen, pixels[:1])
+        raise ZeroDivisionError
+    found.qemus_after = qemus()
+    return found
 
 
-@pytest.mark.parametrize("kind", ["onnx", "tflite"])
-@pytest.mark.parametrize("net", NETS)
-def test_a_net_on_integers_answers_bit_for_bit_as_here(net, kind, here, there):
-    name = f"{net} int8 {kind}"
+@pytest.mark.parametrize(
+    "name", ["resnet8 int8 tflite", "depthwise_separable int8 tflite", "depthwise_separable int8 onnx"]
+)
+def test_a_net_on_integers_answers_bit_for_bit_as_here(name, here, there):
     assert len(np.unique(here[name].outputs.argmax(axis=1))) > 5, "the images are of many classes"
     np.testing.assert_array_equal(there[name].outputs, here[name].outputs)
 
@@ -140,21 +165,26 @@ def test_the_dot_product_saves_instructions(there):
     assert median["depthwise_separable int8 tflite"] < median["resnet8 int8 tflite"]
 
 
-def test_two_boots_count_the_same_instructions_within_half_a_percent(image, files, pixels, there):
-    chosen = {name: artifact for name, artifact in files.items() if name.endswith("int8 tflite")}
+def test_two_boots_count_the_same_instructions_within_half_a_percent(there, second_boot):
+    chosen = [name for name in there if name.endswith("int8 tflite")]
     assert len(chosen) == len(NETS)
-    with booted(image) as other:
-        again = emulated.run_all(over_ssh(other), chosen, pixels[:1])
     for name in chosen:
-        first, second = (np.median(ran[name].samples_ns) for ran in (there, again))
+        first, second = (np.median(ran[name].samples_ns) for ran in (there, second_boot.ran))
         assert second == pytest.approx(first, rel=0.005), name
+
+
+def test_a_board_is_a_fresh_one_and_ends_with_its_block_even_by_an_error(second_boot):
+    assert second_boot.files == ""
+    assert second_boot.qemus_meanwhile - second_boot.qemus_before
+    assert second_boot.qemus_after == second_boot.qemus_before
+    assert not second_boot.folder.exists()
 
 
 def test_a_nanosecond_of_the_boards_clock_is_an_instruction(board):
     told = [line.split() for line in on(board, "exec python3 -", input=LOOP).stdout.splitlines()]
     turns, taken = np.array(told, int).T
     per_turn = np.diff(taken) / np.diff(turns)
-    np.testing.assert_allclose(per_turn, 2, rtol=0.01)  # the timer interrupts it now and then
+    np.testing.assert_allclose(per_turn, 2, rtol=0.001)
     assert (taken % STEP == 0).all()
 
 
@@ -174,27 +204,6 @@ def test_a_command_gives_its_status_and_ends_with_the_connection(board):
 
 def test_the_board_reaches_no_network(board):
     assert on(board, "wget -T 2 -q -O - http://10.0.2.2:80/").returncode != 0
-
-
-def qemus():
-    return {each.pid for each in psutil.Process().children(recursive=True) if "qemu" in each.name()}
-
-
-def use_and_fail(image, seen):
-    with booted(image) as one:
-        seen.append((qemus(), on(one, "ls /tmp").stdout, one.identity.parent))
-        raise ZeroDivisionError
-
-
-def test_a_board_ends_with_its_block_even_by_an_error(image):
-    before, seen = qemus(), []
-    with pytest.raises(ZeroDivisionError):
-        use_and_fail(image, seen)
-    ((while_it_ran, files_there, folder),) = seen
-    assert len(while_it_ran - before) == 1
-    assert files_there == "", "it is a fresh one"
-    assert qemus() == before
-    assert not folder.exists()
 
 
 def test_a_board_ends_with_the_process_that_booted_it_even_a_killed_one(image):

@@ -199,7 +199,8 @@ def _own_key(process: subprocess.Popen[bytes], folder: Path, limit_s: float) -> 
 def _last_words(folder: Path) -> str:
     told = "".join((folder / name).read_text(errors="replace") for name in ("console", "errors"))
     lines = [line.strip() for line in told.splitlines() if line.strip()] or ["it said nothing"]
-    return lines[-1].rstrip(".")[:300]
+    panic = next((line for line in lines if "Kernel panic" in line), lines[-1])
+    return panic.rstrip(".")[:300]
 
 
 def _free_port() -> int:

@@ -7,7 +7,6 @@ import io
 import json
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from slimedge.progress import Progress, silent
 from slimedge.runtime.devices.board.booting import booted
 from slimedge.runtime.devices.board.cpio import write_archive
 from slimedge.runtime.devices.board.image import Image, cache_folder, kept
-from slimedge.runtime.devices.board.packages import Apt, run, unpack, unpack_wheels
+from slimedge.runtime.devices.board.packages import Apt, unpack, unpack_wheels
 from slimedge.runtime.devices.board.recipe import SITE, Recipe, usual_recipe
 
 _UNFINISHED = ".building-"
@@ -90,13 +89,10 @@ def _make(recipe: Recipe, folder: Path, progress: Progress) -> Image:
     (kernel,) = (root / "boot").glob("vmlinuz-*")
     kernel.rename(image.kernel)
     _arrange(recipe, root)
-    progress("compiling", 0.45)
-    compiled = _compile(recipe, root)
+    progress("trying it", 0.45)
     _archive(root, image)
-    progress("trying it", 0.65)
     _try(recipe, root, image)
-    if not compiled:
-        _archive(root, image)
+    _archive(root, image)
     names = [package.name.split("_") for package in packages]
     versions = {name: version.replace("%3a", ":") for name, version, _ in names} | dict(recipe.wheels)
     (image.folder / "versions.json").write_text(json.dumps(versions, indent=1) + "\n")
@@ -135,22 +131,11 @@ def _archive(root: Path, image: Image) -> None:
         write_archive(root, file)
 
 
-def _compile(recipe: Recipe, root: Path) -> bool:
-    """Compile the Python modules where this Python compiles as the board's does; the board itself is slow at it.
-
-    The compiled modules are taken as they are: files on the board have no times that could tell older from newer.
-    """
-    if "{}.{}".format(*sys.version_info) != recipe.python:
-        return False
-    folders = [str(root / "usr/lib" / f"python{recipe.python}"), str(root / SITE)]
-    names = ("-s", str(root), "-p", "/")
-    mode = ("--invalidation-mode", "unchecked-hash")
-    run([sys.executable, "-m", "compileall", "-q", "-j", "0", *mode, *names, *folders])
-    return True
-
-
 def _try(recipe: Recipe, root: Path, image: Image) -> None:
-    """Boot the image, import what agents import, and put into the root what was compiled for that.
+    """Boot the image, import what agents import, and put into the root what Python compiled for that.
+
+    The board takes half a minute for it, once. Compiled modules hold the time of their source, which is 0 for all: the
+    archive has no times.
 
     Raises:
         RunError: it does not boot, or cannot import all.
