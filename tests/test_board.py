@@ -244,14 +244,18 @@ def test_qemu_that_does_not_start_is_told(image, tmp_path):
 
 
 def test_the_device_has_the_processors_that_are_named():
-    assert Arm64.named("", {}) == Arm64("cortex-a76")
-    assert Arm64.named("", {"cpu": "cortex-a72"}).cpu == "cortex-a72"
+    assert Arm64.named("arm64", {}) == Arm64("cortex-a76")
+    assert Arm64.named("arm64", {"cpu": "cortex-a72"}).cpu == "cortex-a72"
+    with pytest.raises(
+        InputError, match="'arm64://pi' is not allowed; the emulated board is plainly 'arm64'"
+    ):
+        Arm64.named("pi", {})
     with pytest.raises(
         InputError, match="cpu=m4 is not allowed; the emulated board has cortex-a76 and cortex-a72"
     ):
-        Arm64.named("", {"cpu": "m4"})
+        Arm64.named("arm64", {"cpu": "m4"})
     with pytest.raises(InputError, match="'ram' is no setting of the device arm64; it has cpu=cortex-a72"):
-        Arm64.named("", {"ram": "1"})
+        Arm64.named("arm64", {"ram": "1"})
 
 
 # What follows needs neither QEMU nor a network: the programs that fetch are made up.
@@ -294,6 +298,7 @@ def test_what_is_missing_is_told_with_the_command_that_gets_it(programs, cache):
     assert "make arm64" in missing()
     with pytest.raises(UnavailableError, match=r"the emulated board cannot be used: .* not made yet"):
         images.usual_image()
+    assert [row[3] for row in Arm64.available("arm64")] == [missing()]
     (cache / usual_recipe().key).mkdir(parents=True)
     assert missing() is None
     assert images.usual_image().folder.parent == cache

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from slimedge.errors import InputError, RunError, UnavailableError
 from slimedge.files import scratch_folder
 from slimedge.runtime.devices.board.image import PROGRAMS, Image
 
+NAME = "arm64"  # of the device, and of the host for `ssh` where it is given a board's options
 # The first is the usual one. They differ in what the runtimes' kernels may use: the dot product of four 8-bit integers
 # in one instruction (`asimddp`) is there from Arm's v8.2 on.
 CPUS = ("cortex-a76", "cortex-a72")
@@ -53,8 +53,6 @@ class Board:
     identity: Path
     known_hosts: Path
 
-    name: ClassVar[str] = "arm64"  # as `ssh` calls it, given the options
-
     @property
     def ssh_options(self) -> tuple[str, ...]:
         """Give what `ssh` needs to be told to reach the board and no other, whatever the user's own settings."""
@@ -62,7 +60,7 @@ class Board:
             "HostName": "127.0.0.1",
             "Port": self.port,
             "User": "root",
-            "HostKeyAlias": self.name,
+            "HostKeyAlias": NAME,
             "UserKnownHostsFile": self.known_hosts,
             "StrictHostKeyChecking": "yes",
             "IdentityFile": self.identity,
@@ -73,7 +71,7 @@ class Board:
 
     def ssh(self, command: str) -> list[str]:
         """Give the command line that runs a command on the board."""
-        return ["ssh", *self.ssh_options, self.name, command]
+        return ["ssh", *self.ssh_options, NAME, command]
 
 
 @contextmanager
@@ -118,7 +116,7 @@ def booted(image: Image, cpu: str = CPUS[0], *, limit_s: float = LIMIT_S) -> Ite
                     continue
                 if own_key is None:
                     raise RunError(f"the emulated board did not start: {_last_words(folder)}.")
-                known_hosts.write_text(f"{Board.name} {own_key}\n")
+                known_hosts.write_text(f"{NAME} {own_key}\n")
                 yield Board(cpu, port, identity, known_hosts)
                 return
             finally:

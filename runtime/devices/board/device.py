@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from slimedge.errors import InputError
-from slimedge.runtime.devices.board.booting import CPUS, Board, booted
+from slimedge.runtime.devices.board.booting import CPUS, NAME, Board, booted, qemu_version
 from slimedge.runtime.devices.board.counting import INSTRUCTIONS_PER_SECOND, LABEL
-from slimedge.runtime.devices.board.image import usual_image
+from slimedge.runtime.devices.board.image import missing, usual_image
 from slimedge.runtime.devices.naming import check_settings
 from slimedge.runtime.devices.ssh import Ssh
 from slimedge.runtime.protocols import Agent, Device
@@ -30,12 +30,19 @@ class Arm64:
     instructions_per_second: ClassVar[float] = INSTRUCTIONS_PER_SECOND
     settings: ClassVar[Mapping[str, str]] = {"cpu": CPUS[-1]}
 
+    @staticmethod
+    def available(kind: str) -> Iterator[tuple[str, str | None, str | None, str | None]]:
+        """List the board; see `slimedge.runtime.availability`."""
+        reason = missing()
+        version = None if reason else f"QEMU {qemu_version()}"
+        yield kind, version, f"emulated: {' or '.join(CPUS)}, counts instructions", reason
+
     @classmethod
     def named(cls, place: str, told: Mapping[str, str]) -> Arm64:
         """Give the device of this name; see `slimedge.runtime.devices.naming`."""
-        if place:
-            raise InputError(f"'arm64://{place}' is not allowed; the emulated board is plainly 'arm64'.")
-        check_settings(told, cls.settings, "arm64")
+        if place != NAME:
+            raise InputError(f"'{NAME}://{place}' is not allowed; the emulated board is plainly '{NAME}'.")
+        check_settings(told, cls.settings, NAME)
         cpu = told.get("cpu", cls().cpu)
         if cpu not in CPUS:
             raise InputError(f"cpu={cpu} is not allowed; the emulated board has {' and '.join(CPUS)}.")
@@ -44,7 +51,7 @@ class Arm64:
     @property
     def machine(self) -> str:
         """Two devices with the same are one machine: boards count instructions, so they do not slow each other."""
-        return f"arm64?cpu={self.cpu}"
+        return f"{NAME}?cpu={self.cpu}"
 
     @contextmanager
     def reserved(self) -> Iterator[Device]:
@@ -70,7 +77,7 @@ class Arm64:
 def over_ssh(board: Board) -> Ssh:
     """Give a board that runs as a device."""
     return Ssh(
-        board.name,
+        NAME,
         options=board.ssh_options,
         label=LABEL,
         instructions_per_second=INSTRUCTIONS_PER_SECOND,
