@@ -39,7 +39,7 @@ from slimedge.runtime.targets import target_for
 
 BOOTS = 2
 RUNS = 31
-IMAGES = 200
+IMAGES = 100
 LARGEST_SPREAD = 0.005
 # Both machines add the same products of 32-bit floats in another order. A sum of the most that a unit here adds, 576
 # (3 x 3 x 64), is off by 576 units of 2^-24 at the worst, 3.4e-5 (Higham, Accuracy and Stability of Numerical
