@@ -4,9 +4,11 @@
 # make peers   the bundled nets through other quantizers, each in an environment of its own under build/peers (6 GB),
 #              written to docs/peers.md (an hour)
 # make gpu     two nets on this machine's GPU, written to benchmarks/results; exits 2 where there is none
+# make arm64   the image of the emulated arm64 board, kept in ~/.cache/slimedge; needs qemu-system-arm
 # make full-set | qat | pruned | words | speed | weight-only | aa | export-cost | calibration-cost | observer-effect |
 #      method-effect | bit-budget | activation-bits | channels | channel-exactness | clustered | low-rank |
-#      distilled | recipes | microcontroller | resuming | two-workers | qat-recipe | train-demo | train-words
+#      distilled | recipes | microcontroller | resuming | two-workers | emulated | qat-recipe | train-demo |
+#      train-words
 #              the measurements under benchmarks/, written to benchmarks/results; each exits 1
 #              where one of its bars is missed. make measure runs all but the last three.
 # make install only the installation;  make wheel  a wheel in dist/;  make clean  remove what make made
@@ -34,9 +36,10 @@ MADE := $(VENV)/.made
 LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
-.PHONY: help demo test install lint wheel clean zoo measure full-set qat pruned words speed weight-only aa export-cost \
-	harness-overhead calibration-cost observer-effect method-effect bit-budget activation-bits channels channel-exactness \
-	clustered low-rank distilled recipes microcontroller resuming two-workers qat-recipe train-demo train-words peers gpu
+.PHONY: help demo test install lint wheel clean arm64 zoo measure full-set qat pruned words speed weight-only aa \
+	export-cost harness-overhead calibration-cost observer-effect method-effect bit-budget activation-bits channels channel-exactness \
+	clustered low-rank distilled recipes microcontroller resuming two-workers emulated qat-recipe train-demo \
+	train-words peers gpu
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -54,12 +57,15 @@ lint: install
 	$(BIN)/mypy --strict -p slimedge
 	$(BIN)/lint-imports
 
+arm64: install
+	$(BIN)/python -m slimedge.runtime.devices.board
+
 zoo: install
 	$(BIN)/python -m slimedge.benchmarks.zoo
 
 measure: full-set qat pruned words speed weight-only aa export-cost calibration-cost observer-effect method-effect \
 	harness-overhead bit-budget activation-bits channels channel-exactness clustered low-rank distilled recipes \
-	microcontroller resuming two-workers
+	microcontroller resuming two-workers emulated
 
 full-set: install
 	$(BIN)/python -m slimedge.benchmarks.full_set
@@ -133,6 +139,9 @@ two-workers: install
 
 microcontroller: install
 	$(BIN)/python -m slimedge.benchmarks.microcontroller
+
+emulated: install
+	$(BIN)/python -m slimedge.benchmarks.emulated
 
 # A short recipe, killed 20 times.
 resuming: install

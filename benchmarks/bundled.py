@@ -107,7 +107,9 @@ def seen_and_test() -> Data:
     return Data.load(((images[:-HELD_OUT], classes[:-HELD_OUT]), (tests, truth)))
 
 
-def make_files(name: str, data: Data, folder: Path, *, scheme: str = "static_wi8_ai8") -> Files:
+def make_files(
+    name: str, data: Data, folder: Path, *, scheme: str = "static_wi8_ai8", integers: str | None = None
+) -> Files:
     """Quantize a bundled model on 1,000 training examples and export it, float and quantized, to both formats.
 
     Args:
@@ -115,6 +117,7 @@ def make_files(name: str, data: Data, folder: Path, *, scheme: str = "static_wi8
         data: with a train part.
         folder: for the files.
         scheme: of the quantization.
+        integers: of the quantized ONNX file; None for those that suit this machine.
     """
     from slimedge.compress.quantization import quantize
     from slimedge.export.exporting import export_model
@@ -126,7 +129,7 @@ def make_files(name: str, data: Data, folder: Path, *, scheme: str = "static_wi8
     quantized = folder / f"{name}_int8.keras"
     save_model(quantize(model, calibration, scheme=scheme), quantized)
     onnx, tflite = export_model(source, folder=folder)
-    int8_onnx, int8_tflite = export_model(quantized, folder=folder)
+    int8_onnx, int8_tflite = export_model(quantized, folder=folder, integers=integers)
     return Files(source, quantized, onnx, tflite, int8_onnx, int8_tflite)
 
 
