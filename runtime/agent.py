@@ -63,7 +63,14 @@ if __name__ == "__main__":
     # A script's own folder comes first on the path, where our file names would shadow other people's modules.
     sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) != os.path.realpath(HERE)]
 
-import numpy as np  # noqa: E402
+NO_NUMPY = 78  # EX_CONFIG of sysexits.h
+
+try:
+    import numpy as np
+except ImportError:
+    if __name__ != "__main__":
+        raise
+    sys.exit(NO_NUMPY)
 
 KINDS = {ImportError: "unavailable", ValueError: "input"}
 WARM_WINDOWS = 3

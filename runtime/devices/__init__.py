@@ -11,6 +11,7 @@ DEVICES = Registry(
         "local": "slimedge.runtime.devices.local:Local",
         "ssh": "slimedge.runtime.devices.ssh:Ssh",
         "adb": "slimedge.runtime.devices.adb.device:Adb",
+        "arm64": "slimedge.runtime.devices.board.device:Arm64",
         **dict.fromkeys(CONFIGURATIONS, "slimedge.runtime.devices.ethos_u:EthosU"),
     },
 )

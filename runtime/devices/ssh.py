@@ -1,9 +1,9 @@
 """A board over the system's own `ssh`, so that its settings, keys, agents and jump hosts are the user's.
 
-One command starts an agent there: what it needs travels in the command line, files go over the conversation, and the
-folder that they lie in is removed when the conversation ends, however it ends. The first conversation holds the device
-and the files for as long as it is measured; the others share its connection. The board needs `sh`, `tar`, `gzip`,
-`base64`, `mktemp`, Python from 3.8 on with numpy, and the runtime.
+One command starts an agent there: what it needs is the first line on its stdin (Dropbear takes no command longer than
+9,000 bytes), files go over the conversation, and the folder that they lie in is removed when the conversation ends,
+however it ends. The first conversation holds the device and the files for as long as it is measured; the others share
+its connection. The board needs `sh`, `tar`, `gzip`, `base64`, `mktemp`, Python from 3.8 on with numpy, and the runtime.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from slimedge.errors import InputError, UnavailableError
 from slimedge.runtime import agent, facts, load_generator, sensors
 from slimedge.runtime.backends import backend_file, backend_files
 from slimedge.runtime.devices.naming import check_settings
-from slimedge.runtime.devices.ssh_agent import NO_FOLDER, NO_NUMPY, NO_PYTHON, Address, SshAgent
+from slimedge.runtime.devices.ssh_agent import NO_FOLDER, NO_PYTHON, Address, SshAgent
 from slimedge.runtime.protocols import Agent
 
 HOLD_LIMIT_S = 60.0
@@ -38,9 +38,9 @@ export TMPDIR="$d"
 trap "cd /; rm -rf \\"$d\\"" EXIT
 trap "exit 129" HUP
 trap "exit 143" TERM
-echo {files} | base64 -d | gzip -d | tar -xf - || exit {no_folder}
+read -r files
+echo "$files" | base64 -d | gzip -d | tar -xf - || exit {no_folder}
 command -v {python} >/dev/null || exit {no_python}
-{python} -c "import numpy" 2>/dev/null || exit {no_numpy}
 {python} agent.py {backend}
 """
 
@@ -127,6 +127,7 @@ class Ssh:
     def _agent(self, backend: str | None, *, limit_s: float) -> SshAgent:
         return SshAgent(
             self.command(backend),
+            first=base64.b64encode(_packed(_files(backend))),
             name=backend or "slimedge",
             address=Address(self.host, self.port),
             python=self.python,
@@ -136,13 +137,9 @@ class Ssh:
 
     def command(self, backend: str | None) -> list[str]:
         """Give the command that starts an agent there; one without a backend keeps files and holds the device."""
-        files = [Path(inspect.getfile(module)) for module in (agent, facts, sensors, load_generator)]
-        files += backend_files(backend) if backend else []
         script = _SCRIPT.format(
             no_folder=NO_FOLDER,
             no_python=NO_PYTHON,
-            no_numpy=NO_NUMPY,
-            files=base64.b64encode(_packed(files)).decode(),
             python=self.python,
             backend=backend_file(backend).name if backend else "",
         )
@@ -155,6 +152,12 @@ class Ssh:
 def missing() -> str | None:
     """Give why no board can be reached from here and what to do, or None."""
     return None if shutil.which("ssh") else "ssh is not installed; install openssh-client"
+
+
+def _files(backend: str | None) -> list[Path]:
+    """Give the files that an agent is made of."""
+    files = [Path(inspect.getfile(module)) for module in (agent, facts, sensors, load_generator)]
+    return [*files, *(backend_files(backend) if backend else ())]
 
 
 def _packed(files: list[Path]) -> bytes:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from slimedge.errors import RunError, SlimedgeError, UnavailableError
+from slimedge.runtime.agent import NO_NUMPY
 from slimedge.runtime.remote_agent import RemoteAgent
 
-NO_FOLDER, NO_PYTHON, NO_NUMPY = 73, 69, 78  # EX_CANTCREAT, EX_UNAVAILABLE and EX_CONFIG of sysexits.h
+NO_FOLDER, NO_PYTHON = 73, 69  # EX_CANTCREAT and EX_UNAVAILABLE of sysexits.h
 _LOST = 255  # what ssh ends with where it is not the command that ended
 _SIGNALLED = 128  # a shell ends with this and the signal's number
 
@@ -63,14 +65,27 @@ class SshAgent(RemoteAgent):
     Args:
         address: of the device.
         python: interpreter there, for messages.
+        first: the line that the command reads before the agent does.
         others: of `RemoteAgent`.
     """
 
-    def __init__(self, command: list[str], *, address: Address, python: str, **others: Any) -> None:
+    def __init__(
+        self, command: list[str], *, address: Address, python: str, first: bytes, **others: Any
+    ) -> None:
         super().__init__(command, place=str(address), **others)
         self._address = address
         self._python = python
+        self._first = first
         self._answered = False
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        assert self._process is not None, "started"  # noqa: S101
+        assert self._process.stdin is not None, "a pipe"  # noqa: S101
+        with suppress(BrokenPipeError):  # it has ended: receive() tells how
+            self._process.stdin.write(self._first + b"\n")
+            self._process.stdin.flush()
+        return self
 
     def receive(self) -> dict[str, Any]:
         """Wait for the answer to what was sent."""

@@ -26,6 +26,7 @@ class Arm64:
 
     cpu: str = CPUS[0]
 
+    machine: ClassVar[str] = "local"  # it takes a whole processor of this machine
     label: ClassVar[str] = LABEL
     instructions_per_second: ClassVar[float] = INSTRUCTIONS_PER_SECOND
     settings: ClassVar[Mapping[str, str]] = {"cpu": CPUS[-1]}
@@ -47,11 +48,6 @@ class Arm64:
         if cpu not in CPUS:
             raise InputError(f"cpu={cpu} is not allowed; the emulated board has {' and '.join(CPUS)}.")
         return cls(cpu)
-
-    @property
-    def machine(self) -> str:
-        """Two devices with the same are one machine: boards count instructions, so they do not slow each other."""
-        return f"{NAME}?cpu={self.cpu}"
 
     @contextmanager
     def reserved(self) -> Iterator[Device]:
