@@ -8,6 +8,7 @@ from pathlib import Path
 import accuracy_tables
 import compression_tables
 import cost_tables
+import device_tables
 import pytest
 import recipe_tables
 
@@ -44,6 +45,10 @@ TABLES = {
         cost_tables.train_words,
         cost_tables.aa,
         cost_tables.resuming,
+        device_tables.emulated,
+        device_tables.microcontroller,
+        device_tables.harness_overhead,
+        device_tables.gpu,
     )
 }
 
