@@ -106,7 +106,7 @@ Target = Annotated[
     typer.Option(
         "--target",
         metavar="TARGET",
-        help="Where to run, as ort, ort:cpu or litert; once for each format. `slimedge targets` lists them.",
+        help="Where to run, as ort:cuda, litert or ssh://pi@board; may be repeated. `slimedge targets` lists them.",
     ),
 ]
 Effort = Annotated[
