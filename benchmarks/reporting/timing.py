@@ -98,7 +98,7 @@ def _given(field: str, form: Callable[[Any], str]) -> Callable[[Row], str]:
 
 def _runs_on(row: Row) -> str:
     """Give the target with what really ran it, where its name does not say so."""
-    told = [] if row.provider in (None, "cpu", row.target.provider) else [str(row.provider)]
+    told = [] if row.provider in (None, row.target.provider) else [row.provider]
     told += [] if row.label == "measured" else [row.label]
     return ", ".join((str(row.target), *told))
 
