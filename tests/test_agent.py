@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from slimedge.runtime import agent as agent_file
 from slimedge.runtime import load_generator
 from slimedge.runtime.agent import Agent, dequantize, quantize, read_arrays, write_arrays
 from slimedge.runtime.agent_process import AgentProcess
+from slimedge.runtime.backends import backend_files
 from slimedge.runtime.facts import measuring_cpus
 
 FAKE = str(Path(fake_backend.__file__).resolve())
@@ -299,6 +301,7 @@ def test_leaving_the_block_ends_a_busy_agent():
 PARENT = """
 import sys
 from slimedge.runtime.agent_process import AgentProcess
+from slimedge.runtime.backends import backend_files
 from slimedge.runtime.facts import measuring_cpus
 with AgentProcess(sys.argv[1:], name="fake", limit_s=60) as agent:
     agent.ask("load", model="good.onnx", format="onnx", threads=1, batch=1, seed=0)
@@ -355,3 +358,20 @@ def test_a_measured_process_is_pinned_to_its_processors(conversation):
 def test_threads_are_as_many_as_there_are_processors_at_most(conversation, threads):
     with pytest.raises(InputError, match=f"threads is {threads}, but a process may use 1 to"):
         conversation().ask("load", model="good.onnx", **{**LOAD, "threads": threads})
+
+
+TRAVELLING = [
+    *(
+        Path(agent_file.__file__).with_name(f"{name}.py")
+        for name in ("agent", "facts", "sensors", "load_generator")
+    ),
+    *(path for name in ("litert", "ort", "openvino", "mcu") for path in backend_files(name)),
+]
+
+
+@pytest.mark.parametrize("path", TRAVELLING, ids=lambda path: path.name)
+def test_what_goes_to_boards_is_python_3_8_and_imports_nothing_of_ours(path):
+    tree = ast.parse(path.read_text(), feature_version=(3, 8))
+    at_once = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = [getattr(node, "module", None) or node.names[0].name for node in at_once]
+    assert [name for name in names if name.startswith("slimedge")] == []
