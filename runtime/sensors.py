@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 from pathlib import Path
+from typing import Dict, Optional, Tuple
 
 # Zones of a processor or of all of a chip, as drivers name them; others (battery, Wi-Fi, NVMe) say nothing about it.
 _ZONES = (
@@ -27,10 +28,10 @@ _ZONES = (
 _THROTTLED_BELOW = 0.99
 
 # A counter's reading in microjoules, and where it starts again at 0 (None: nowhere).
-Counters = dict[str, tuple[int, int | None]]
+Counters = Dict[str, Tuple[int, Optional[int]]]
 
 
-def temperature_c(root: Path = Path("/")) -> float | None:
+def temperature_c(root: Path = Path("/")) -> Optional[float]:
     """Give the highest temperature of the processor's sensors in °C.
 
     Args:
@@ -45,7 +46,7 @@ def temperature_c(root: Path = Path("/")) -> float | None:
     return max(known) if known else None
 
 
-def throttled(root: Path = Path("/")) -> bool | None:
+def throttled(root: Path = Path("/")) -> Optional[bool]:
     """Tell whether a processor may not reach its own highest frequency now.
 
     The kernel lowers `scaling_max_freq` of a processor that is too hot (and firmware `bios_limit`); a Raspberry Pi's
@@ -92,7 +93,7 @@ def energy(root: Path = Path("/"), *, gpus: bool = True) -> Counters:
     return found
 
 
-def energy_between(before: Counters, after: Counters) -> float | None:
+def energy_between(before: Counters, after: Counters) -> Optional[float]:
     """Give the joules that went through all counters between two readings; None where there was none to read.
 
     Example:
@@ -108,7 +109,7 @@ def energy_between(before: Counters, after: Counters) -> float | None:
     return total / 1e6 if before else None
 
 
-def _keep(found: Counters, path: Path, wraps_at: int | None) -> None:
+def _keep(found: Counters, path: Path, wraps_at: Optional[int]) -> None:
     value = _number(path)
     if value is not None:
         found[str(path)] = (value, wraps_at)
@@ -133,11 +134,11 @@ def _nvml() -> Counters:
     return found
 
 
-def _is_processor(name: str | None) -> bool:
+def _is_processor(name: Optional[str]) -> bool:
     return name is not None and any(known in name.lower() for known in _ZONES)
 
 
-def _number(path: Path) -> int | None:
+def _number(path: Path) -> Optional[int]:
     text = _line(path)
     try:
         return None if text is None else int(text)
@@ -145,7 +146,7 @@ def _number(path: Path) -> int | None:
         return None
 
 
-def _line(path: Path) -> str | None:
+def _line(path: Path) -> Optional[str]:
     try:
         return path.read_text(errors="replace").strip(" \t\r\n\0")
     except OSError:
