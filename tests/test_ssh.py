@@ -20,6 +20,7 @@ import tiny_files
 from slimedge.artifact_file import read_artifact
 from slimedge.benchmarks import latency
 from slimedge.benchmarks.benchmarking import benchmark
+from slimedge.benchmarks.comparing import compare
 from slimedge.benchmarks.predicting import predict
 from slimedge.data import Data
 from slimedge.errors import InputError, RunError, UnavailableError
@@ -115,6 +116,25 @@ def test_a_board_tells_where_the_time_goes(board, files, hurried):
         assert not [note for note in theirs.notes if "could not be told" in note]
         assert [op.name for op in theirs.profile.ops] == [op.name for op in ours.profile.ops]
         assert theirs.profile.runs >= 5
+
+
+def test_models_are_compared_on_a_board(board, hurried, tmp_path):
+    inputs = tiny_files.examples(60)
+    classes = np.argmax(tiny_files.answers(**inputs)["zeta"], axis=1)
+    paths = [
+        tiny_files.tflite(tmp_path / f"{name}.tflite", integer=name == "int8").path
+        for name in ("float", "int8")
+    ]
+    found = compare(paths[0], [paths[1]], Data.load((inputs, {"zeta": classes})), targets=[board.target()])
+    assert found.baseline.accuracy.value == 1.0
+    assert found.variants[0].agreement.n == 60
+    assert found.variants[0].speedup.low > 0
+    assert found.environment.versions["ai-edge-litert"]
+
+
+def test_models_on_two_devices_are_not_compared(board, files):
+    with pytest.raises(InputError, match="compare models on one device"):
+        compare(files[0], [files[1]], targets=[board.target("ort"), "litert"])
 
 
 def test_a_file_goes_over_once_whatever_its_size(board, files, tmp_path):
