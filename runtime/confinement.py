@@ -16,7 +16,8 @@ _EMPTY_WITHIN_S = 2.0
 def confined(memory_bytes: int | None, root: Path = _ROOT) -> Iterator[list[str]]:
     """Give what stands before a command so that its process cannot use more memory.
 
-    A cgroup of its own (version 2, else 1) counts what is really in memory and kills the process that would exceed it.
+    A cgroup of its own (version 2, else 1) counts what is really in memory and kills the process that would exceed it;
+    pages of a library that another process loaded before count for that one.
     Where none can be made, RLIMIT_DATA refuses to give it more: that counts what was asked for, used or not.
 
     Args:

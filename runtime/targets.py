@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from difflib import get_close_matches
 from inspect import signature
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def parse_target(name: str) -> Target:
     backend, colon, provider = runs.lower().partition(":")
     kind = (place or LOCAL).partition("://")[0]
     if runs and backend not in BACKENDS:
-        BACKENDS[backend]  # says which there are
+        raise InputError(_no_target(runs if place else body.partition(":")[0]))
     if colon and not provider:
         raise InputError(
             f"the target '{name}' names no provider after the colon; write '{backend}' or '{backend}:cpu'."
@@ -73,6 +74,16 @@ def parse_target(name: str) -> Target:
             "there is no provider, as in ort:cuda, whose option it could be."
         )
     return Target(backend, provider or "cpu", where, options)
+
+
+def _no_target(name: str) -> str:
+    """Say that there is no such target, and which there are."""
+    close = get_close_matches(name.lower(), (*BACKENDS, *DEVICES), n=1)
+    hint = f"; did you mean '{close[0]}'" if close else ""
+    return (
+        f"there is no target '{name}'{hint}; the runtimes are {', '.join(BACKENDS)}, and the devices "
+        f"{', '.join(DEVICES)}."
+    )
 
 
 def _takes_options(backend: str) -> bool:

@@ -94,8 +94,15 @@ def test_a_device_elsewhere_runs_no_keras_file():
 
 
 def test_a_backend_that_is_not_there_is_told_with_those_that_are():
-    with pytest.raises(InputError, match=r"there is no backend 'lightrt'.*reference, ort, litert"):
+    with pytest.raises(
+        InputError, match=r"there is no target 'lightrt'; did you mean 'litert'.*reference, ort"
+    ):
         parse_target("lightrt")
+
+
+def test_a_device_that_is_misspelt_is_told_with_those_that_are():
+    with pytest.raises(InputError, match=r"there is no target 'arm46'; did you mean 'arm64'"):
+        parse_target("arm46")
 
 
 def test_a_colon_wants_a_provider():
