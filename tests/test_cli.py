@@ -95,7 +95,10 @@ def test_bad_usage_is_one_sentence_and_status_2(arguments, sentence, capsys):
             ["compare", "before.onnx", "after.onnx", "--data", "unlabelled.npz", "--max-accuracy-drop", "1"],
             "needs labels, and unlabelled.npz has none",
         ),
-        (["compare", "before.onnx", "after.onnx", "--target", "openvivo"], "there is no target 'openvivo'; did you mean 'openvino'"),
+        (
+            ["compare", "before.onnx", "after.onnx", "--target", "openvivo"],
+            "there is no target 'openvivo'; did you mean 'openvino'",
+        ),
         (["benchmark", "before.onnx", "--effort", "hasty"], "effort 'hasty' is not known"),
         (["quantize", "m.keras", "--data", "data.npz", "-o", "out.onnx"], "must end in .keras"),
         (["quantize", "m.keras", "--data", "data.npz", "-o", "out.keras"], "m.keras"),
