@@ -17,8 +17,8 @@ CONTENTS = {
 }
 
 
-@pytest.mark.parametrize("ending", list(Format))
-@pytest.mark.parametrize("content", list(Format))
+@pytest.mark.parametrize("ending", CONTENTS)
+@pytest.mark.parametrize("content", CONTENTS)
 def test_ending_and_content_must_agree(content, ending, tmp_path):
     path = tmp_path / f"model.{ending}"
     path.write_bytes(CONTENTS[content])
@@ -36,7 +36,7 @@ def test_another_ending_lists_the_known(name, tmp_path):
         read_artifact(tmp_path / name)
 
 
-@pytest.mark.parametrize("ending", list(Format))
+@pytest.mark.parametrize("ending", Format)
 @pytest.mark.parametrize("content", [b"", b"hello\n", bytes(range(256)), b"\x80\x04\x95" + bytes(64)])
 def test_what_is_no_model_is_an_error_of_every_reader(content, ending, tmp_path):
     path = tmp_path / f"model.{ending}"
@@ -59,8 +59,8 @@ def test_endings_are_taken_in_capitals(tmp_path):
         read_artifact(path)
 
 
-def test_every_format_has_a_reader_and_a_summary():
-    assert set(READERS) == set(SUMMARIES) == set(Format)
-    for name in Format:
+def test_every_format_but_arrays_for_compilers_has_a_reader_and_a_summary():
+    assert set(READERS) == set(SUMMARIES) == set(CONTENTS) == set(Format) - {Format.C_ARRAY}
+    for name in READERS:
         assert callable(READERS[name])
         assert callable(SUMMARIES[name])
