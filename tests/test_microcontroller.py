@@ -14,8 +14,8 @@ from slimedge.benchmarks.demo import FOLDER
 from slimedge.export.c_array import parsed
 from slimedge.export.exporting import export_model
 from slimedge.micro_operators import operators
-from slimedge.runtime.backends import BACKENDS
 from slimedge.runtime.microcontroller.arena import arena, smallest_arena_bytes
+from slimedge.runtime.targets import measurer, parse_target
 from slimedge.runtime.vela.compiling import estimate
 
 RESULTS = json.loads((Path(__file__).parents[1] / "benchmarks/results/microcontroller.json").read_text())
@@ -85,8 +85,8 @@ def test_the_backend_s_classes_are_litert_s(net, images):
     assert RESULTS["nets"][name]["against"]["litert"]["same_class"] >= 0.99
 
 
-def test_the_backend_says_that_its_time_is_not_a_microcontroller_s():
-    assert BACKENDS["mcu"].times is False
+def test_the_backend_is_measured_in_a_way_that_tells_no_time():
+    assert measurer(parse_target("mcu")) == "microcontrollers"
 
 
 @pytest.mark.parametrize("configuration", ["ethos-u55-128", "ethos-u65-256", "ethos-u85-256"])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import itertools
 import json
-import re
 import sys
 import tarfile
 from pathlib import Path
@@ -24,8 +22,8 @@ from slimedge.benchmarks.profiles.trace import MOST_RUNS, chrome_trace
 from slimedge.errors import InputError
 from slimedge.runtime import agent
 from slimedge.runtime.agent_process import AgentProcess
+from slimedge.runtime.devices import ssh
 from slimedge.runtime.devices.local import Local
-from slimedge.runtime.devices.ssh import Ssh
 from slimedge.runtime.jobs import load_request
 from slimedge.runtime.ops import heavy_ops
 from slimedge.runtime.profiling import ask_profile
@@ -200,13 +198,12 @@ def test_an_agent_gives_as_many_runs_as_the_time_allows_and_plain_ones_around_th
 
 
 def test_all_that_a_backend_needs_travels_to_a_board():
-    command = Ssh("board").command("litert")[-1]
-    packed = re.search(r"echo ([A-Za-z0-9+/=]+) \| base64", command)[1]
-    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed)), mode="r:gz") as archive:
+    packed = ssh._packed(ssh._files("litert"))
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
         names = archive.getnames()
 
     assert {"agent.py", "litert.py", "litert_profile.py"} <= set(names)
-    assert "agent.py litert.py\n" in command
+    assert "agent.py litert.py\n" in ssh.Ssh("board").command("litert")[-1]
 
 
 def test_too_few_runs_are_refused(tmp_path):
