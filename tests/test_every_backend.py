@@ -14,7 +14,8 @@ import tiny_files
 from slimedge.errors import InputError, RunError, SlimedgeError, UnavailableError
 from slimedge.integers import isa_here, saturates
 from slimedge.runtime.backends import BACKENDS, backend_file
-from slimedge.runtime.backends.ort import count_nodes
+from slimedge.runtime.backends.ort_nodes import count_nodes
+from slimedge.runtime.backends.ort_providers import short_name
 from slimedge.runtime.devices.local import Local
 from slimedge.runtime.facts import cores
 from slimedge.runtime.jobs import load_request
@@ -330,7 +331,8 @@ def test_what_counts_as_integer_in_onnx_runtime():
             ),  # a loop's body, again
             node("dequantize", "DequantizeLinear", ["uint8", "float", "uint8"], ["float"]),
             {"cat": "Session", "name": "model_run", "args": {}},
-        ]
+        ],
+        short_name,
     )
     assert (found["integer"], found["total"]) == (4, 9)
     assert found["heavy"] == [

@@ -8,8 +8,16 @@ from types import SimpleNamespace
 import pytest
 
 from slimedge.runtime.backends import ort_providers
-from slimedge.runtime.backends.ort import BACKEND, count_nodes
-from slimedge.runtime.backends.ort_providers import PROVIDERS, device_name, known, place, reason_of
+from slimedge.runtime.backends.ort import BACKEND
+from slimedge.runtime.backends.ort_nodes import count_nodes
+from slimedge.runtime.backends.ort_providers import (
+    PROVIDERS,
+    device_name,
+    known,
+    place,
+    reason_of,
+    short_name,
+)
 
 NOT_HERE = [name for name in PROVIDERS if name not in {"cpu", "webgpu"}]
 
@@ -153,6 +161,7 @@ def test_copies_between_devices_are_no_nodes_of_the_model():
             node("Conv", "WebGpuExecutionProvider"),
             node("MemcpyToHost", "WebGpuExecutionProvider"),
             node("QuantizeLinear", "CPUExecutionProvider"),
-        ]
+        ],
+        short_name,
     )
     assert (counted["total"], counted["providers"]) == (2, {"webgpu": 1, "cpu": 1})

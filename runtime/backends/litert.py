@@ -52,6 +52,9 @@ class LiteRT:
     packages: ClassVar[Tuple[str, ...]] = ("ai-edge-litert", "numpy")
     parts: ClassVar[Tuple[str, ...]] = ("litert_gpu.py", "litert_profile.py")
 
+    def __init__(self) -> None:
+        self._found: Optional[Tuple[Optional[str], Optional[str]]] = None
+
     def missing(self) -> Optional[str]:
         """Give why this cannot run here, or None."""
         if importlib.util.find_spec("ai_edge_litert") is None:
@@ -70,12 +73,19 @@ class LiteRT:
 
     def providers(self) -> Dict[str, Optional[str]]:
         """Give what this build runs on, in the agent, with the reason where that cannot be; starts the GPU."""
-        return {"cpu": None, "reference": None, "gpu": _beside("litert_gpu").probe()[1]}
+        return {"cpu": None, "reference": None, "gpu": self._probed()[1]}
 
     def devices(self) -> Dict[str, str]:
         """Give the names of devices by provider, in the agent; starts the GPU."""
-        name, _ = _beside("litert_gpu").probe()
+        name, _ = self._probed()
         return {} if name is None else {"gpu": name}
+
+    def _probed(self) -> Tuple[Optional[str], Optional[str]]:
+        """Start the GPU, once: give its name, and why it cannot be used."""
+        if self._found is None:
+            found: Tuple[Optional[str], Optional[str]] = _beside("litert_gpu").probe()
+            self._found = found
+        return self._found
 
     def load(
         self,

@@ -1,6 +1,6 @@
 """ONNX Runtime: runs `.onnx` on its CPU kernels or on an execution provider that was asked for.
 
-Travels with the agent, and with `ort_providers.py` and `ort_profile.py`: standard library, numpy and onnxruntime only,
+Travels with the agent, and with its `parts`: standard library, numpy and onnxruntime only,
 from Python 3.8 on.
 """
 
@@ -10,7 +10,7 @@ import importlib.util
 import json
 import os
 import tempfile
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Optional, Tuple
 
 import numpy as np
 
@@ -27,36 +27,6 @@ SMALLEST = (
     b'\x08\x08:2\n\x0b\n\x01x\x12\x01y"\x03Abs\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x04'
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x04B\x04\n\x00\x10\r"
 )
-# Ops that compute on 8-bit integers though a float goes in or comes out: the arithmetic in between is integer.
-MIXED_INTEGER_OPS = {"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "ConvInteger", "MatMulInteger"}
-COPIES = {"MemcpyFromHost", "MemcpyToHost"}
-# At the border between floats and integers: no arithmetic of the model's own.
-BORDER_OPS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
-HEAVY_OPS = {
-    "Attention",
-    "Conv",
-    "ConvInteger",
-    "ConvTranspose",
-    "DynamicQuantizeMatMul",
-    "FusedConv",
-    "FusedGemm",
-    "FusedMatMul",
-    "GRU",
-    "Gemm",
-    "LSTM",
-    "MatMul",
-    "MatMulInteger",
-    "MatMulIntegerToFloat",
-    "MatMulNBits",
-    "MultiHeadAttention",
-    "NhwcFusedConv",
-    "QAttention",
-    "QGemm",
-    "QLinearConv",
-    "QLinearConvTranspose",
-    "QLinearMatMul",
-    "RNN",
-}
 
 
 class Ort:
@@ -69,7 +39,10 @@ class Ort:
     name: ClassVar[str] = "ort"
     formats: ClassVar[Tuple[str, ...]] = ("onnx",)
     packages: ClassVar[Tuple[str, ...]] = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-webgpu", "numpy")
-    parts: ClassVar[Tuple[str, ...]] = ("ort_providers.py", "ort_profile.py")
+    parts: ClassVar[Tuple[str, ...]] = ("ort_providers.py", "ort_nodes.py", "ort_profile.py")
+
+    def __init__(self) -> None:
+        self._found: Optional[Dict[str, Tuple[Optional[str], Optional[str]]]] = None
 
     def missing(self) -> Optional[str]:
         """Give why this cannot run here, or None."""
@@ -93,13 +66,14 @@ class Ort:
 
     def providers(self) -> Dict[str, Optional[str]]:
         """Give providers by short name, with the reason where one cannot be used; starts those that are installed."""
-        return {name: self._try(name)[0] for name in _beside("ort_providers").worth_naming()}
+        return {name: reason for name, (reason, _) in self._tried().items()}
 
     def devices(self) -> Dict[str, str]:
         """Give the names of devices by provider, where something tells; starts those that are installed."""
-        tried = {name: self._try(name) for name in _beside("ort_providers").worth_naming()}
         return {
-            name: device for name, (reason, device) in tried.items() if reason is None and device is not None
+            name: device
+            for name, (reason, device) in self._tried().items()
+            if reason is None and device is not None
         }
 
     def load(
@@ -122,6 +96,12 @@ class Ort:
         return OrtModel(
             path, os.path.basename(path), threads, provider, allow_fallback, provider_options or {}
         )
+
+    def _tried(self) -> Dict[str, Tuple[Optional[str], Optional[str]]]:
+        """Try every provider, once: starting a GPU takes its time."""
+        if self._found is None:
+            self._found = {name: self._try(name) for name in _beside("ort_providers").worth_naming()}
+        return self._found
 
     def _try(self, provider: str) -> Tuple[Optional[str], Optional[str]]:
         """Give why a provider cannot be used, or None and its device."""
@@ -262,7 +242,11 @@ class OrtModel:
             for _ in range(warm_runs + runs):
                 session.run(self._names, feeds)
             with open(session.end_profiling()) as file:
-                return dict(_beside("ort_profile").told(json.load(file), skip=warm_runs))
+                return dict(
+                    _beside("ort_profile").told(
+                        json.load(file), skip=warm_runs, short_name=self._parts.short_name
+                    )
+                )
 
     def _placed(self) -> Dict[str, Any]:
         """Count the nodes of the first run, and end its profile; raise where a strict provider did not run all."""
@@ -357,43 +341,10 @@ class OrtModel:
 
 def _profiled(session: Any) -> Dict[str, Any]:
     with open(session.end_profiling()) as file:
-        return count_nodes(json.load(file))
-
-
-def count_nodes(events: List[Dict[str, Any]]) -> Dict[str, Any]:
-    """Count what a profile lists; a node of a loop's body counts once, a copy between devices is none of the model's.
-
-    What a provider has made one engine of (TensorRT, OpenVINO, CoreML, QNN) is one node.
-    """
-    short_name = _beside("ort_providers").short_name
-    nodes = {}
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            nodes[event["name"]] = event["args"]
-    nodes = {name: args for name, args in nodes.items() if args["op_name"] not in COPIES}
-    heavy: List[Tuple[str, str, bool]] = []
-    providers: Dict[str, int] = {}
-    integer = 0
-    for name, args in nodes.items():
-        is_integer = _is_integer(args)
-        integer += is_integer
-        provider = short_name(args.get("provider", ""))
-        providers[provider] = providers.get(provider, 0) + 1
-        if args["op_name"] in HEAVY_OPS:
-            heavy.append((name[: -len("_kernel_time")], args["op_name"], is_integer))
-    return {"integer": integer, "total": len(nodes), "heavy": heavy, "providers": providers}
-
-
-def _is_integer(args: Dict[str, Any]) -> bool:
-    name = args["op_name"]
-    if name in BORDER_OPS:
-        return False
-    if name in MIXED_INTEGER_OPS or name.startswith(("QLinear", "QGemm", "QAttention")):
-        return True
-    # int64 inputs are shapes and axes, not data.
-    data = [next(iter(value)) for value in args.get("input_type_shape", []) if "int64" not in value]
-    given = [next(iter(value)) for value in args.get("output_type_shape", [])]
-    return bool(data and given) and set(data + given) <= {"int8", "uint8"}
+        counted: Dict[str, Any] = _beside("ort_nodes").count_nodes(
+            json.load(file), _beside("ort_providers").short_name
+        )
+    return counted
 
 
 def _beside(name: str) -> Any:

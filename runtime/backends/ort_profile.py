@@ -6,18 +6,19 @@ Travels with `ort.py`: standard library only, from Python 3.8 on.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 RESOLUTION_NS = 1000  # the profile tells whole microseconds
 ENDING = "_kernel_time"
 
 
-def told(events: List[Dict[str, Any]], *, skip: int) -> Dict[str, Any]:
+def told(events: List[Dict[str, Any]], *, skip: int, short_name: Callable[[str], str]) -> Dict[str, Any]:
     """Give a session's profile as the agent answers it; see `slimedge.runtime.protocols.Profiling`.
 
     Args:
         events: with `cat`, `name`, `ts` and `dur` in microseconds; a `model_run` surrounds those of each run.
         skip: first runs that are left out.
+        short_name: gives our name of a provider.
     """
     spans = sorted(
         (event["ts"], event["ts"] + event["dur"]) for event in events if event["name"] == "model_run"
@@ -38,7 +39,7 @@ def told(events: List[Dict[str, Any]], *, skip: int) -> Dict[str, Any]:
                 {
                     "name": name,
                     "kind": event["args"]["op_name"],
-                    "provider": event["args"].get("provider", "").replace("ExecutionProvider", "").lower(),
+                    "provider": short_name(event["args"].get("provider", "")),
                     "node": None,
                 }
             )
