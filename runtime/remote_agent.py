@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from slimedge.errors import InputError, RunError, SlimedgeError, UnavailableError
+from slimedge.errors import InputError, RunError, SlimedgeError
 from slimedge.files import atomic_path
 from slimedge.runtime.agent import PIECE
 from slimedge.runtime.agent_process import AgentProcess
@@ -116,5 +116,4 @@ class RemoteAgent(AgentProcess):
             ]
             if other:
                 told = f"{told.rstrip('.')}; it has {', '.join(other)}: install the same version on both."
-        kind = UnavailableError if isinstance(error, UnavailableError) else type(error)
-        return kind(told)
+        return type(error)(told)

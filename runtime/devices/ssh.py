@@ -29,6 +29,7 @@ from slimedge.runtime.devices.ssh_agent import NO_FOLDER, NO_PYTHON, Address, Ss
 from slimedge.runtime.protocols import Agent
 
 HOLD_LIMIT_S = 60.0
+PYTHON = "python3"  # that is taken where none is named
 _PLAIN = re.compile(r"[A-Za-z0-9._~/+-]+")  # of a path that a shell takes as it stands
 
 # Without single quotes: the login shell, whichever it is, hands it to sh in a pair of them.
@@ -60,7 +61,7 @@ class Ssh:
 
     host: str
     port: int | None = None
-    python: str = "python3"
+    python: str = PYTHON
     options: tuple[str, ...] = ()
     label: str = "measured"
     instructions_per_second: float | None = None
@@ -84,16 +85,11 @@ class Ssh:
             raise InputError(
                 f"'ssh://{place}' names no host; write ssh://HOST, ssh://USER@HOST or ssh://USER@HOST:PORT."
             )
-        python = told.get("python", cls.python_name())
+        python = told.get("python", PYTHON)
         if not _PLAIN.fullmatch(python):
             raise InputError(f"python={python} is not allowed; give a name or a path, as python3.11.")
         host = match["host"].replace("[", "").replace("]", "")
         return cls(host, int(match["port"]) if match["port"] else None, python)
-
-    @staticmethod
-    def python_name() -> str:
-        """Give the interpreter that is taken where none is named."""
-        return "python3"
 
     @property
     def machine(self) -> str:
