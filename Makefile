@@ -6,9 +6,9 @@
 # make gpu     two nets on this machine's GPU, written to benchmarks/results; exits 2 where there is none
 # make arm64   the image of the emulated arm64 board, kept in ~/.cache/slimedge; needs qemu-system-arm
 # make full-set | qat | pruned | words | speed | weight-only | aa | export-cost | calibration-cost | observer-effect |
-#      method-effect | bit-budget | activation-bits | channels | channel-exactness | clustered | low-rank |
-#      distilled | recipes | microcontroller | resuming | two-workers | emulated | qat-recipe | train-demo |
-#      train-words
+#      method-effect | harness-overhead | profile-exactness | bit-budget | activation-bits | channels |
+#      channel-exactness | clustered | low-rank | distilled | recipes | microcontroller | resuming | two-workers |
+#      emulated | qat-recipe | train-demo | train-words
 #              the measurements under benchmarks/, written to benchmarks/results; each exits 1
 #              where one of its bars is missed. make measure runs all but the last three.
 # make install only the installation;  make wheel  a wheel in dist/;  make clean  remove what make made
@@ -37,9 +37,9 @@ LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked-$(FILES)
 
 .PHONY: help demo test install lint wheel clean arm64 zoo measure full-set qat pruned words speed weight-only aa \
-	export-cost harness-overhead calibration-cost observer-effect method-effect bit-budget activation-bits channels channel-exactness \
-	clustered low-rank distilled recipes microcontroller resuming two-workers emulated qat-recipe train-demo \
-	train-words peers gpu
+	export-cost harness-overhead profile-exactness calibration-cost observer-effect method-effect bit-budget \
+	activation-bits channels channel-exactness clustered low-rank distilled recipes microcontroller resuming \
+	two-workers emulated qat-recipe train-demo train-words peers gpu
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -48,7 +48,7 @@ demo: install
 	$(BIN)/slimedge demo
 
 test: lint
-	$(BIN)/python -m pytest tests --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest tests --numprocesses 2 --dist worksteal --durations 60
 	$(BIN)/python -m pytest --doctest-modules --pyargs slimedge
 
 lint: install
@@ -64,8 +64,8 @@ zoo: install
 	$(BIN)/python -m slimedge.benchmarks.zoo
 
 measure: full-set qat pruned words speed weight-only aa export-cost calibration-cost observer-effect method-effect \
-	harness-overhead bit-budget activation-bits channels channel-exactness clustered low-rank distilled recipes \
-	microcontroller resuming two-workers emulated
+	harness-overhead profile-exactness bit-budget activation-bits channels channel-exactness clustered low-rank \
+	distilled recipes microcontroller resuming two-workers emulated
 
 full-set: install
 	$(BIN)/python -m slimedge.benchmarks.full_set
@@ -97,6 +97,9 @@ aa: install
 # What the agent's sampling adds to a latency, in one process with bare loops.
 harness-overhead: install
 	$(BIN)/python -m slimedge.benchmarks.harness_overhead
+
+profile-exactness: install
+	$(BIN)/python -m slimedge.benchmarks.profile_exactness
 
 export-cost: install
 	$(BIN)/python -m slimedge.benchmarks.export_cost --rounds 2

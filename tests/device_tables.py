@@ -87,6 +87,24 @@ def harness_overhead(found):
     )
 
 
+def profile_exactness(found):
+    def row(net, told):
+        share = told["over_run"]
+        return (
+            f"{NETS[net]}, {told['file']}",
+            f"{told['run_us']:.0f} µs",
+            f"{share['value']:.2f} ({share['low']:.2f} to {share['high']:.2f})",
+            f"{told['cut_us'] / told['run_us']:.2f}",
+            f"{told['added_us']:.1f} µs",
+        )
+
+    return table(
+        "a profile's ops beside a run ([profile_exactness.json](benchmarks/results/profile_exactness.json))",
+        ["a run without the profiler", "the ops over it", "at most cut off, over it", "added to an op"],
+        *(row(net, files[file]) for net, files in found["nets"].items() for file in FILES),
+    )
+
+
 def gpu(found):
     return table(
         f"on {', '.join(found['gpus'])} ([gpu.json](benchmarks/results/gpu.json))",

