@@ -302,6 +302,15 @@ BAD_RECIPES: dict[str, Bad] = {
     "integer inputs of a width that is not there": refused(
         "stages: [train]\nexports: {io: int16}\n", 4, "exports.io", "activations of 8 bits", "static_wi8_ai16"
     ),
+    "float16 inside of a file that is not made": refused(
+        "stages: [prune]\nexports: {to: tflite, compute: float16}\n", 4, "exports.compute", "for onnx"
+    ),
+    "float16 inside of a model on integers": refused(
+        "stages: [train]\nexports: {compute: float16}\n", 4, "exports.compute", "train", "scheme fp16"
+    ),
+    "unknown type to compute in": refused_by_schema(
+        "stages: [prune]\nexports: {compute: float61}\n", 4, "exports.compute", "did you mean 'float16'"
+    ),
     "unknown target": refused(
         "stages: [train]\ntargets: [ort, litertt]\n", 4, "targets[1]", "'litertt'", "litert"
     ),

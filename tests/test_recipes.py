@@ -222,6 +222,14 @@ def test_presets_are_what_they_are_for(folder):
     assert all(found.exports.to == ("onnx", "tflite") for name, found in read.items() if name != "mcu")
 
 
+@pytest.mark.parametrize("stages", ["[prune]", "[{quantize: {scheme: fp16}}]"])
+def test_a_model_without_integers_may_compute_in_float16(folder, stages):
+    path = written(
+        folder, f"model: net.keras\ndata: data.npz\nstages: {stages}\nexports: {{compute: float16}}\n"
+    )
+    assert read_recipe(path).exports.compute == "float16"
+
+
 def test_a_preset_without_model_or_data_is_refused_and_a_file_comes_first(folder, monkeypatch):
     assert "names no model and no data" in refusal_of(read_recipe, "tiny")
     assert "names no model and no data" in refusal_of(read_recipe, "tiny", model=folder / "net.keras")

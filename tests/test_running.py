@@ -122,6 +122,19 @@ def test_the_models_are_those_of_the_stages_called_by_hand(folder):
     assert 0 < made[1].seconds < 60
 
 
+def test_only_the_last_file_computes_in_float16(folder, monkeypatch):
+    computes = {}
+
+    def export(model, *, name, compute, **options):
+        computes[name] = compute
+        fake_export(model, name=name, **options)
+
+    monkeypatch.setattr("slimedge.export.exporting.export_model", export)
+    Path("recipe.yaml").write_text(RECIPE.replace("exports: onnx", "exports: {to: onnx, compute: float16}"))
+    run()
+    assert computes == {"original": "float32", "1-prune": "float32", "float_recipe": "float16"}
+
+
 def test_a_second_run_calls_no_stage(folder, calls):
     before, _, hashes = run()
     assert calls == ["Prune", "Cluster"]

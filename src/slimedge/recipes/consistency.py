@@ -9,13 +9,14 @@ from slimedge.errors import InputError
 from slimedge.export.exporters import IO_TYPES
 from slimedge.recipes.problems import Problem
 from slimedge.runtime.targets import Target, formats_of, parse_target, usual_target
+from slimedge.weight_rounding import HALF
 
 if TYPE_CHECKING:
     from slimedge.recipes.contents import DataSettings, Exports, Goals
     from slimedge.recipes.stages import NamedStage
 
 # Settings of the exports that only one format has.
-ONLY_FOR = {"integers": "onnx", "dense": "tflite"}
+ONLY_FOR = {"integers": "onnx", "dense": "tflite", "compute": "onnx"}
 # The bits of activations, by the stage that quantizes and what it says; schemes that compute in float have none.
 TRAINED_BITS = 8
 QUANTIZING = frozenset({"quantize", "quantize-for", "train"})
@@ -26,15 +27,25 @@ def export_problems(exports: Exports, stages: Sequence[NamedStage]) -> Iterator[
     for format_ in dict.fromkeys(exports.to):
         if exports.to.count(format_) > 1:
             yield Problem(("exports", "to"), f"'{format_}' stands there twice; name each format once.")
+    usual = type(exports)(exports.to)
     for setting, format_ in ONLY_FOR.items():
-        if getattr(exports, setting) and format_ not in exports.to:
+        if getattr(exports, setting) != getattr(usual, setting) and format_ not in exports.to:
             yield Problem(
                 ("exports", setting), f"{setting} is for {format_}, which is not exported; leave it out."
             )
-    wanted = IO_TYPES[exports.io]
-    if wanted is None:
-        return
     last = next((each for each in reversed(stages) if each.name in QUANTIZING), None)
+    if exports.compute != "float32" and last is not None and last.settings.get("scheme") != HALF:
+        yield Problem(
+            ("exports", "compute"),
+            f"a model cannot compute in {exports.compute} that {last.name} has put on integers; leave that stage out "
+            f"or quantize with the scheme {HALF}, or give compute: float32.",
+        )
+    if (wanted := IO_TYPES[exports.io]) is not None:
+        yield from _integer_problems(exports, last, wanted)
+
+
+def _integer_problems(exports: Exports, last: NamedStage | None, wanted: int) -> Iterator[Problem]:
+    """Find that inputs and outputs of so many bits cannot be had of what the last quantizing stage makes."""
     scheme = "static_wi8_ai16" if exports.io == "int16" else "static_wi8_ai8"
     if last is None:
         yield Problem(

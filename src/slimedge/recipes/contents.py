@@ -47,6 +47,7 @@ class Exports:
         batch: of the TFLite file.
         integers: types of an ONNX file; None for those that suit this CPU.
         dense: whether zeros are stored in the TFLite file.
+        compute: what an ONNX file of a float model computes in.
     """
 
     to: tuple[str, ...]
@@ -54,6 +55,7 @@ class Exports:
     batch: int = 1
     integers: str | None = None
     dense: bool = False
+    compute: str = "float32"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pydantic.json_schema import JsonSchemaValue
 
 from slimedge.benchmarks.latency import SETTINGS
 from slimedge.compress.observers import OBSERVERS
-from slimedge.export.exporters import EXPORTERS, IO_TYPES
+from slimedge.export.exporters import EXPORTERS, FLOATS, IO_TYPES
 from slimedge.integers import INTEGERS
 from slimedge.recipes.kinds import (
     UNITS,
@@ -139,6 +139,10 @@ class ExportsSection(Section):
         default=False,
         description="Store zeros of pruned kernels in the TFLite file like other weights, for runtimes without "
         "DENSIFY.",
+    )
+    compute: Annotated[str, OneOf(FLOATS)] = Field(
+        "float32",
+        description="What the ONNX file of a float model computes in; float16 is for GPUs.",
     )
 
 

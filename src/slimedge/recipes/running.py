@@ -165,6 +165,7 @@ class Runner:
         settings: dict[str, Any] = {
             "to": list(exports.to),
             "io": exports.io if final else "float32",
+            "compute": exports.compute if final else "float32",
             "batch": exports.batch,
             "integers": exports.integers,
             "dense": exports.dense,
