@@ -20,9 +20,22 @@ from slimedge.files import atomic_path, scratch_folder
 from slimedge.integers import INTEGERS, WIDE_ACTIVATIONS, integers_for, isa_here, kernel_bits
 from slimedge.isolation import DEFAULT_TIME_LIMIT_S, run_isolated
 from slimedge.lineage import lineage_of, quantization_of
+from slimedge.preloaded import Preloaded
 
 if TYPE_CHECKING:
     import keras
+
+# Not ONNX Runtime, whose import starts a thread.
+_LIBRARIES = Preloaded(
+    "tensorflow",
+    "tensorflow.lite.python.lite",
+    "keras",
+    "tf2onnx",
+    "ai_edge_litert.interpreter",
+    "slimedge.export.to_onnx",
+    "slimedge.export.to_tflite",
+    "slimedge.export.worker",
+)
 
 
 def export_model(
@@ -147,6 +160,7 @@ def export_model(
                     label=f"the export of {out.name}",
                     time_limit_s=time_limit_s,
                     memory_limit_bytes=memory_limit_bytes,
+                    preloaded=_LIBRARIES,
                 )
             made.append(read_artifact(out))
     return tuple(made)

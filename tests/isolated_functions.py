@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 
 def add(a: int, b: int) -> int:
@@ -64,3 +68,33 @@ def leave_a_child(pid_file: str) -> str:
 
 def fill(path: str) -> None:
     Path(path).write_bytes(b"x" * 10_000_000)
+
+
+def described() -> dict[str, Any]:
+    """What a process is like that was started for this."""
+    return {
+        "parent": os.getppid(),
+        "modules": sorted(sys.modules),
+        "folder": str(Path.cwd()),
+        "environment": dict(os.environ),
+        "path": sys.path,
+        "processors": sorted(os.sched_getaffinity(0)),
+        "stdin": sys.stdin.read(),
+    }
+
+
+def random_numbers() -> list[float]:
+    """One of each generator that libraries share."""
+    return [float(np.random.random()), random.random()]  # noqa: NPY002 - what libraries use
+
+
+def wait_for(file: str, begun: str) -> int:
+    Path(begun).touch()
+    while not Path(file).exists():
+        time.sleep(0.01)
+    return os.getppid()
+
+
+def threads_of_parent() -> int:
+    """How many threads the process has that forked this one."""
+    return len(list(Path(f"/proc/{os.getppid()}/task").iterdir()))

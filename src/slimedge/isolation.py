@@ -17,12 +17,15 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slimedge.errors
 from slimedge.errors import ConversionError, SlimedgeError
 from slimedge.files import DISK_ERRORS, atomic_path, scratch_folder
 from slimedge.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from slimedge.preloaded import Forked, Preloaded
 
 POLL_S = 0.05
 DEFAULT_TIME_LIMIT_S = 3600.0
@@ -66,6 +69,7 @@ def run_isolated(
     time_limit_s: float = DEFAULT_TIME_LIMIT_S,
     memory_limit_bytes: int | None = None,
     environment: Mapping[str, str] | None = None,
+    preloaded: Preloaded | None = None,
     progress: Progress = silent,
 ) -> Isolated:
     """Call `target(**arguments)` in a fresh process.
@@ -77,6 +81,7 @@ def run_isolated(
         time_limit_s: after which the process and its children are killed.
         memory_limit_bytes: of resident memory, likewise; None for nine tenths of the machine's.
         environment: variables of the process, over those that it gets otherwise.
+        preloaded: starts it with libraries that are imported already, where it can.
         progress: told what the function tells by `tell`, the latest of it where it tells much.
 
     Returns:
@@ -94,33 +99,42 @@ def run_isolated(
         request, answer, log, told = (
             folder / name for name in ("request.json", "answer.json", "log.txt", "told.json")
         )
-        request.write_text(json.dumps({"target": target, "arguments": dict(arguments), "path": sys.path}))
-        with log.open("wb") as sink:
-            process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, str(request), str(answer), str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-                env={**_environment(), TOLD: str(told), **(environment or {})},
-                start_new_session=True,
+        request.write_text(json.dumps({"target": target, "arguments": dict(arguments)}))
+        variables = {**_environment(), TOLD: str(told), **(environment or {})}
+        log.touch()
+        process: Forked | subprocess.Popen[bytes] | None = None
+        if preloaded is not None:
+            given = {"request": str(request), "path": str(answer)}
+            process = preloaded.start(f"{__name__}:answer", given, log=str(log), environment=variables)
+        process = process or _fresh(request, answer, log, variables)
+        try:
+            peak = _watch(
+                process, label, started + time_limit_s, time_limit_s, limit, _teller(told, progress)
             )
-            try:
-                peak = _watch(
-                    process, label, started + time_limit_s, time_limit_s, limit, _teller(told, progress)
-                )
-            finally:
-                _kill(process)
+        finally:
+            _kill(process)
         seconds = time.monotonic() - started
         return Isolated(_read(process.returncode, answer, log, label), seconds, peak)
 
 
+def _fresh(request: Path, answer: Path, log: Path, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    with log.open("wb") as sink:
+        return subprocess.Popen(
+            [sys.executable, "-c", _BOOT, json.dumps(sys.path), str(os.getpid()), str(request), str(answer)],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            env=dict(variables),
+            start_new_session=True,
+        )
+
+
 _BOOT = """
 import json, sys
-request = json.load(open(sys.argv[1]))
-sys.path[:] = request["path"]
+sys.path[:] = json.loads(sys.argv[1])
 from slimedge.isolation import answer, end_with_parent
-end_with_parent(int(sys.argv[3]))
-answer(request, sys.argv[2])
+end_with_parent(int(sys.argv[2]))
+answer(*sys.argv[3:])
 """
 
 
@@ -138,13 +152,19 @@ def end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def answer(request: Mapping[str, Any], path: str) -> None:
-    """Call what was asked for and write its result or error; runs in the fresh process."""
+def answer(request: str, path: str) -> None:
+    """Call what was asked for and write its result or error; runs in the fresh process.
+
+    Args:
+        request: path of the file that says what to call.
+        path: of the file to write.
+    """
     # Tracing makes millions of objects and hardly any garbage; searching it as often as by default costs a tenth.
     gc.set_threshold(100_000, 50, 50)
     try:
-        module, _, name = request["target"].partition(":")
-        outcome = {"result": getattr(importlib.import_module(module), name)(**request["arguments"])}
+        asked = json.loads(Path(request).read_text())
+        module, _, name = asked["target"].partition(":")
+        outcome = {"result": getattr(importlib.import_module(module), name)(**asked["arguments"])}
     except SlimedgeError as error:
         outcome = {"error": type(error).__name__, "message": str(error)}
     except OSError as error:
@@ -199,7 +219,7 @@ def _environment() -> dict[str, str]:
 
 
 def _watch(
-    process: subprocess.Popen[bytes],
+    process: Forked | subprocess.Popen[bytes],
     label: str,
     deadline: float,
     time_limit_s: float,
@@ -237,8 +257,8 @@ def _tree_rss_bytes(pid: int) -> int:
     return total
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the process and whatever it started; it leads a session of its own."""
+def _kill(process: Forked | subprocess.Popen[bytes]) -> None:
+    """End the process and whatever it started; it leads a process group of its own."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
