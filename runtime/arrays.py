@@ -13,10 +13,8 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import numpy as np
 
-Spec = Dict[str, Any]
 
-
-def quantize(array: Any, spec: Spec) -> Any:
+def quantize(array: Any, spec: Dict[str, Any]) -> Any:
     """Give numbers as an input takes them: q = clip(round(x / scale) + zero_point).
 
     Example:
@@ -41,14 +39,14 @@ def quantize(array: Any, spec: Spec) -> Any:
     return np.ascontiguousarray(np.clip(steps, limits.min, limits.max).astype(dtype))
 
 
-def dequantize(array: Any, spec: Spec) -> Any:
+def dequantize(array: Any, spec: Dict[str, Any]) -> Any:
     """Give an output's numbers as float32: x = scale · (q - zero_point); integers without a scale stay as they are."""
     if spec.get("scale") is None:
         return array.astype(np.float32) if array.dtype == np.float16 else array
     return (array.astype(np.float32) - np.float32(spec["zero_point"])) * np.float32(spec["scale"])
 
 
-def with_grids(specs: List[Spec], grids: Dict[str, Any]) -> List[Spec]:
+def with_grids(specs: List[Dict[str, Any]], grids: Dict[str, Any]) -> List[Dict[str, Any]]:
     """Fill in the scale and zero point of integers, which an ONNX file only tells by its nodes.
 
     Args:
@@ -63,12 +61,12 @@ def with_grids(specs: List[Spec], grids: Dict[str, Any]) -> List[Spec]:
     ]
 
 
-def fixed_batch(specs: List[Spec]) -> Optional[int]:
+def fixed_batch(specs: List[Dict[str, Any]]) -> Optional[int]:
     """Give the batch that a file is fixed to; None where it takes any."""
     return next((spec["shape"][0] for spec in specs if spec["shape"]), None)
 
 
-def native_feeds(arrays: Dict[str, Any], specs: List[Spec]) -> Dict[str, Any]:
+def native_feeds(arrays: Dict[str, Any], specs: List[Dict[str, Any]]) -> Dict[str, Any]:
     """Check arrays against the inputs and give them as the file takes them.
 
     Args:
@@ -110,7 +108,7 @@ def native_feeds(arrays: Dict[str, Any], specs: List[Spec]) -> Dict[str, Any]:
     return feeds
 
 
-def random_arrays(specs: List[Spec], batch: int, seed: int) -> Dict[str, Any]:
+def random_arrays(specs: List[Dict[str, Any]], batch: int, seed: int) -> Dict[str, Any]:
     """Give numbers in [0, 1) for each input; 0 or 1 where they are indices, say, which any embedding has."""
     generator = np.random.default_rng(seed)
     arrays = {}
@@ -145,7 +143,7 @@ def batches(feeds: Dict[str, Any], size: Optional[int]) -> Iterator[Dict[str, An
         }
 
 
-def joined_outputs(pieces: List[Dict[str, Any]], specs: List[Spec], rows: int) -> Dict[str, Any]:
+def joined_outputs(pieces: List[Dict[str, Any]], specs: List[Dict[str, Any]], rows: int) -> Dict[str, Any]:
     """Give what batches answered as one array each, in float32 and without what the last batch was filled up with.
 
     Args:
