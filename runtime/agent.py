@@ -57,7 +57,7 @@ from importlib.machinery import ModuleSpec
 from typing import Any, Callable, Dict, List, Optional
 
 NO_NUMPY = 78  # EX_CONFIG of sysexits.h
-PACKAGE = "slimedge_agent"
+OWN, BACKENDS = "slimedge_agent", "slimedge_agent_backends"  # packages
 
 
 def _package(name: str, folder: str) -> None:
@@ -75,8 +75,8 @@ if __name__ == "__main__":
         import numpy as np  # noqa: F401
     except ImportError:
         sys.exit(NO_NUMPY)
-    _package(PACKAGE, here)
-    __spec__ = ModuleSpec(PACKAGE + ".agent", None)  # what relative imports of a script go by
+    _package(OWN, here)
+    __spec__ = ModuleSpec(OWN + ".agent", None)  # what relative imports of a script go by
 
 from . import arrays, facts, load_generator, process, sensors  # noqa: E402 - once they can be found
 
@@ -337,8 +337,8 @@ def _of_the_system(error: OSError) -> str:
 def load_backend(path: str) -> Any:
     """Give what a backend's file offers; what lies beside that file, it can import by `from . import`."""
     folder, name = os.path.split(os.path.abspath(path))
-    _package(PACKAGE + ".backends", folder)
-    return importlib.import_module("{}.backends.{}".format(PACKAGE, os.path.splitext(name)[0])).BACKEND
+    _package(BACKENDS, folder)
+    return importlib.import_module("{}.{}".format(BACKENDS, os.path.splitext(name)[0])).BACKEND
 
 
 def main() -> None:
