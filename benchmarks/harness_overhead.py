@@ -33,7 +33,6 @@ from slimedge.artifact_file import read_artifact
 from slimedge.benchmarks import statistics
 from slimedge.benchmarks.bundled import conclude, show
 from slimedge.comparison import Speedup
-from slimedge.runtime import facts, load_generator, sensors
 from slimedge.runtime.agent import Agent
 from slimedge.runtime.backends import BACKENDS
 from slimedge.runtime.jobs import load_request
@@ -89,7 +88,7 @@ def sampled(file: Path) -> list[dict[str, float]]:
     """
     artifact = read_artifact(file)
     target = target_for(artifact)
-    agent = Agent(BACKENDS[target.backend], facts, sensors, load_generator)
+    agent = Agent(BACKENDS[target.backend])
     answer = agent.answer({"do": "load", **load_request(Job(artifact, target), timed=True)})
     if not answer["ok"]:
         raise RuntimeError(answer["message"])

@@ -31,7 +31,7 @@ from slimedge.benchmarks.turns import (
 from slimedge.comparison import Speedup
 from slimedge.errors import InputError, SlimedgeError
 from slimedge.measurement import Environment, Measurement, Unit
-from slimedge.runtime.agent import write_arrays
+from slimedge.runtime.arrays import write_arrays
 from slimedge.runtime.devices.local import Local
 from slimedge.runtime.facts import cores
 from slimedge.runtime.jobs import environment_from, load_request

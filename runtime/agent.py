@@ -4,9 +4,9 @@
     python agent.py --cores N …    as if the machine had so many processors
     python agent.py                without a backend: keeps files and holds the machine
 
-Self-contained: this file with `facts.py`, `sensors.py` and `load_generator.py` beside it, the backend's file, numpy and
-one runtime, from Python 3.8 on; so the same files measure here, over SSH or on an emulated board. A crash in native
-code, an endless loop or too little memory ends this process and no other.
+Self-contained: this file and those that it imports from beside it, the backend's file, numpy and one runtime, from
+Python 3.8 on; so the same files measure here, over SSH or on an emulated board. A crash in native code, an endless loop
+or too little memory ends this process and no other.
 
 Requests are objects with a field `do`; answers have `ok`, and where that is false `kind` (`input`, `unavailable`,
 `run`) and `message`, one sentence. An answer is one line behind a record separator (RFC 7464), so that what a login
@@ -43,34 +43,42 @@ from __future__ import annotations
 
 import argparse
 import base64
-import contextlib
 import gc
-import importlib.util
+import importlib
 import json
 import os
-import select
 import signal
 import socket
 import statistics
 import sys
-import threading
 import time
-import zipfile
-from typing import Any, Callable, Dict, Iterator, List, Optional
-
-HERE = os.path.dirname(os.path.realpath(__file__))
-if __name__ == "__main__":
-    # A script's own folder comes first on the path, where our file names would shadow other people's modules.
-    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) != os.path.realpath(HERE)]
+import types
+from importlib.machinery import ModuleSpec
+from typing import Any, Callable, Dict, List, Optional
 
 NO_NUMPY = 78  # EX_CONFIG of sysexits.h
+OWN, BACKENDS = "slimedge_agent", "slimedge_agent_backends"  # packages
 
-try:
-    import numpy as np
-except ImportError:
-    if __name__ != "__main__":
-        raise
-    sys.exit(NO_NUMPY)
+
+def _package(name: str, folder: str) -> None:
+    """Let the files of a folder import one another by `from . import`, where they lie in no package."""
+    module = types.ModuleType(name)
+    module.__path__ = [folder]
+    sys.modules[name] = module
+
+
+if __name__ == "__main__":
+    here = os.path.dirname(os.path.realpath(__file__))
+    # A script's own folder comes first on the path, where our file names would shadow other people's modules.
+    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) != here]
+    try:
+        import numpy as np  # noqa: F401
+    except ImportError:
+        sys.exit(NO_NUMPY)
+    _package(OWN, here)
+    __spec__ = ModuleSpec(OWN + ".agent", None)  # what relative imports of a script go by
+
+from . import arrays, facts, load_generator, process, sensors  # noqa: E402 - once they can be found
 
 KINDS = {ImportError: "unavailable", ValueError: "input"}
 WARM_WINDOWS = 3
@@ -87,32 +95,21 @@ class Agent:
 
     Args:
         backend: what the backend's file offers (`slimedge.runtime.protocols.Backend`).
-        facts: the module `facts`.
-        sensors: the module `sensors`.
-        load_generator: the module `load_generator`.
         clock: gives nanoseconds.
     """
 
-    def __init__(
-        self,
-        backend: Any,
-        facts: Any,
-        sensors: Any,
-        load_generator: Any,
-        clock: Callable[[], int] = time.perf_counter_ns,
-    ) -> None:
+    def __init__(self, backend: Any, clock: Callable[[], int] = time.perf_counter_ns) -> None:
         self._backend = backend
-        self._facts = facts
-        self._sensors = sensors
-        self._load_generator = load_generator
         self._clock = clock
+        self._memory = process.Memory()
         self._model: Any = None
         self._loaded: Dict[str, Any] = {}
         self._workers: List[Any] = []
+        self._inputs: List[Dict[str, Any]] = []
+        self._outputs: List[Dict[str, Any]] = []
         self._feeds: Dict[str, Any] = {}
         self._run: Callable[[], Any] = lambda: None
         self._resident_run: Any = None
-        self._earlier_peak = 0
         self._model_bytes: Optional[int] = None
         self._held: Any = None
 
@@ -133,11 +130,10 @@ class Agent:
         """Import the runtime and describe the machine."""
         self._require()
         providers = self._backend.providers() if request.get("devices") else {}
-        facts = self._facts.environment(
-            request["threads"] or self._facts.cores(), tuple(self._backend.packages)
-        )
         named: Dict[str, str] = getattr(self._backend, "devices", dict)() if request.get("devices") else {}
-        return {"facts": facts, "providers": providers, "devices": named}
+        threads = request["threads"] or facts.cores()
+        machine = facts.environment(threads, tuple(self._backend.packages))
+        return {"facts": machine, "providers": providers, "devices": named}
 
     def _require(self) -> None:
         reason = self._backend.missing()
@@ -147,7 +143,7 @@ class Agent:
 
     def do_state(self, _request: Dict[str, Any]) -> Dict[str, Any]:
         """Give what changes while a machine works."""
-        return {"temperature_c": self._sensors.temperature_c(), "throttled": self._sensors.throttled()}
+        return {"temperature_c": sensors.temperature_c(), "throttled": sensors.throttled()}
 
     def do_hold(self, _request: Dict[str, Any]) -> Dict[str, Any]:
         """Keep other commands from measuring here, where the system has a way that leaves nothing behind."""
@@ -179,8 +175,8 @@ class Agent:
     def do_load(self, request: Dict[str, Any]) -> Dict[str, Any]:
         """Load a model and run it once."""
         if request.get("priority"):
-            _raise_priority()
-        most = self._facts.cores()
+            process.raise_priority()
+        most = facts.cores()
         threads = most if request["threads"] is None else request["threads"]
         if not 1 <= threads <= most:
             raise ValueError(
@@ -188,18 +184,19 @@ class Agent:
                 "quota).".format(threads, most)
             )
         if request.get("pin"):
-            _bind(
-                self._facts.measuring_cpus(threads * request.get("workers", 1))
-            )  # before any pool of threads, which inherits it
+            # Before any pool of threads, which inherits it.
+            process.bind(facts.measuring_cpus(threads * request.get("workers", 1)))
         self._require()
-        before = self._reset_peak()
+        self._memory.mark()
         begin = self._clock()
         self._model = self._backend.load(
             request["model"], request["format"], threads=threads, **request.get("options", {})
         )
         loaded = self._clock()
         self._loaded, self._workers = dict(request, threads=threads), [self._model]
-        self._complete_grids(request.get("grids", {}))
+        grids = request.get("grids", {})
+        self._inputs = arrays.with_grids(self._model.inputs, grids.get("inputs", {}))
+        self._outputs = arrays.with_grids(self._model.outputs, grids.get("outputs", {}))
         self._feeds = self._timing_feeds(request)
         self._run = self._model.bind(self._feeds)
         bound = self._clock()
@@ -210,16 +207,14 @@ class Agent:
             self._resident_run()
         gc.collect()
         gc.disable()  # a collection in the middle of a run would be timed as the model's
-        after = _status_bytes("VmHWM")
-        if before is not None and after is not None:
-            self._model_bytes = after - before
+        self._model_bytes = self._memory.growth_bytes()
         if request.get("slowdown"):
             self._run = self._stretched(self._run, request["slowdown"])
         return {
             "load_s": (loaded - begin) / 1e9,
             "first_run_s": (ran - bound) / 1e9,
-            "inputs": self._model.inputs,
-            "outputs": self._model.outputs,
+            "inputs": self._inputs,
+            "outputs": self._outputs,
             "provider": self._model.provider,
             "resident": self._resident_run is not None,
             "model_bytes": self._model_bytes,
@@ -243,11 +238,11 @@ class Agent:
     def do_time(self, request: Dict[str, Any]) -> Dict[str, Any]:
         """Time runs, after some that are not kept."""
         run = self._resident_run if request.get("resident") else self._run
-        before = self._sensors.energy()
+        before = sensors.energy()
         # Not kept: another process has just used the caches, and so has the reading of the counters.
         settling = self._sample(request["settle_s"], 1, run)
         samples = self._sample(request["seconds"], request["runs"], run)
-        spent_j = self._sensors.energy_between(before, self._sensors.energy())
+        spent_j = sensors.energy_between(before, sensors.energy())
         runs = len(settling) + len(samples)
         return {"samples_ns": samples, "energy_j": None if spent_j is None else spent_j / runs}
 
@@ -260,29 +255,23 @@ class Agent:
                     loaded["model"], loaded["format"], threads=loaded["threads"], **loaded.get("options", {})
                 )
             )
-        batch = self._fixed_batch() or samples
+        batch = arrays.fixed_batch(self._inputs) or samples
         feeds = self._timing_feeds(dict(loaded, batch=batch))
         runs = [
-            self._load_generator.repeated(model.bind(feeds), samples // batch)
+            load_generator.repeated(model.bind(feeds), samples // batch)
             for model in self._workers[: request["concurrency"]]
         ]
         for run in runs:
             run()  # the first one of a new batch gets its memory
-        answer: Dict[str, Any] = self._load_generator.generate(request["settings"], runs)
+        answer: Dict[str, Any] = load_generator.generate(request["settings"], runs)
         return answer
 
     def do_predict(self, request: Dict[str, Any]) -> Dict[str, Any]:
         """Run all examples of an archive and write the outputs as floats."""
-        feeds = self._native(read_arrays(request["inputs"]))
+        feeds = arrays.native_feeds(arrays.read_arrays(request["inputs"]), self._inputs)
         rows = len(next(iter(feeds.values())))
-        pieces = [self._model.run(piece) for piece in self._batches(feeds, rows)]
-        outputs = {}
-        for spec in self._model.outputs:
-            name = spec["name"]
-            if any(piece[name].ndim == 0 for piece in pieces):
-                raise ValueError("output '{}' has no batch: its first size must be the batch's.".format(name))
-            outputs[name] = dequantize(np.concatenate([piece[name] for piece in pieces])[:rows], spec)
-        write_arrays(request["outputs"], outputs)
+        pieces = [self._model.run(batch) for batch in arrays.batches(feeds, arrays.fixed_batch(self._inputs))]
+        arrays.write_arrays(request["outputs"], arrays.joined_outputs(pieces, self._outputs, rows))
         return {"rows": rows}
 
     def do_ops(self, _request: Dict[str, Any]) -> Dict[str, Any]:
@@ -302,7 +291,7 @@ class Agent:
 
     def do_memory(self, _request: Dict[str, Any]) -> Dict[str, Any]:
         """Give the highest memory of this process so far, and what of it is the model's."""
-        return {"peak_rss_bytes": self._peak(), "model_bytes": self._model_bytes}
+        return {"peak_rss_bytes": self._memory.peak_bytes(), "model_bytes": self._model_bytes}
 
     def _sample(self, seconds: float, runs: int, run: Callable[[], Any]) -> List[int]:
         """Time runs one by one, at least so many and for at least so long, in nanoseconds."""
@@ -331,127 +320,13 @@ class Agent:
 
         return slower
 
-    def _complete_grids(self, grids: Dict[str, Any]) -> None:
-        """Fill in scale and zero point of integer inputs and outputs, which an ONNX file only tells by its nodes."""
-        for side in ("inputs", "outputs"):
-            for spec in getattr(self._model, side):
-                grid = grids.get(side, {}).get(spec["name"])
-                if grid is not None and spec["scale"] is None and np.dtype(spec["dtype"]).kind in "iu":
-                    spec.update(scale=grid[0], zero_point=grid[1])
-
     def _timing_feeds(self, request: Dict[str, Any]) -> Dict[str, Any]:
-        batch = self._fixed_batch() or request["batch"]
+        batch = arrays.fixed_batch(self._inputs) or request["batch"]
         if request.get("inputs"):
-            arrays = read_arrays(request["inputs"])
-            feeds = {name: np.resize(array, (batch, *array.shape[1:])) for name, array in arrays.items()}
+            given = arrays.repeated(arrays.read_arrays(request["inputs"]), batch)
         else:
-            generator = np.random.default_rng(request["seed"])
-            feeds = {spec["name"]: _random(spec, batch, generator) for spec in self._model.inputs}
-        return self._native(feeds)
-
-    def _native(self, arrays: Dict[str, Any]) -> Dict[str, Any]:
-        """Check arrays against the inputs and give them as the file takes them."""
-        feeds = {}
-        for spec in self._model.inputs:
-            name, shape = spec["name"], spec["shape"]
-            if name not in arrays:
-                raise ValueError(
-                    "input '{}' is missing; the model takes {} and was given {}.".format(
-                        name, _names(self._model.inputs), ", ".join(sorted(arrays)) or "nothing"
-                    )
-                )
-            array = arrays[name]
-            fits = array.ndim == len(shape) and all(
-                size in (None, given) for size, given in zip(shape[1:], array.shape[1:])
-            )
-            if not fits or not len(array):
-                raise ValueError(
-                    "input '{}' takes the shape {} and was given {}.".format(
-                        name, ("batch", *shape[1:]), array.shape
-                    )
-                )
-            feeds[name] = quantize(array, spec)
-        if len({len(array) for array in feeds.values()}) > 1:
-            raise ValueError(
-                "the inputs must have as many examples each; they have {}.".format(
-                    ", ".join("{} {}".format(name, len(array)) for name, array in feeds.items())
-                )
-            )
-        return feeds
-
-    def _fixed_batch(self) -> Optional[int]:
-        return next((spec["shape"][0] for spec in self._model.inputs if spec["shape"]), None)
-
-    def _batches(self, feeds: Dict[str, Any], rows: int) -> Iterator[Dict[str, Any]]:
-        """Cut rows to the batch that the file is fixed to; the last one is filled up with its last example."""
-        size = self._fixed_batch() or rows
-        for start in range(0, rows, size):
-            piece = {name: array[start : start + size] for name, array in feeds.items()}
-            missing = start + size - rows
-            yield {
-                name: np.pad(a, [(0, max(0, missing)), *[(0, 0)] * (a.ndim - 1)], "edge")
-                for name, a in piece.items()
-            }
-
-    def _reset_peak(self) -> Optional[int]:
-        """Start a new peak, so that a model's memory can be told from its runtime's; None where that cannot be done."""
-        self._earlier_peak = self._peak() or 0
-        try:
-            with open("/proc/self/clear_refs", "w") as file:
-                file.write("5")
-        except OSError:
-            return None
-        return _status_bytes("VmRSS")
-
-    def _peak(self) -> Optional[int]:
-        # Not getrusage: what it calls our peak includes that of the process that started us, before exec.
-        peak = _status_bytes("VmHWM")
-        return None if peak is None else max(peak, self._earlier_peak)
-
-
-def quantize(array: Any, spec: Dict[str, Any]) -> Any:
-    """Give numbers as an input takes them: q = clip(round(x / scale) + zero_point)."""
-    dtype = np.dtype(spec["dtype"])
-    if dtype.kind not in "iu":
-        return np.ascontiguousarray(array, dtype=dtype)
-    limits = np.iinfo(dtype)
-    if spec.get("scale") is None:
-        if not np.array_equal(array, np.clip(np.rint(array), limits.min, limits.max)):
-            raise ValueError(
-                "input '{}' takes whole numbers in {}...{} and the file names no scale to quantize others with; "
-                "give such numbers, or export the model again.".format(spec["name"], limits.min, limits.max)
-            )
-        return np.ascontiguousarray(array, dtype=dtype)
-    steps = np.rint(np.asarray(array, np.float32) / np.float32(spec["scale"])) + spec["zero_point"]
-    return np.ascontiguousarray(np.clip(steps, limits.min, limits.max).astype(dtype))
-
-
-def dequantize(array: Any, spec: Dict[str, Any]) -> Any:
-    """Give an output's numbers as float32: x = scale · (q - zero_point); integers without a scale stay as they are."""
-    if spec.get("scale") is None:
-        return array.astype(np.float32) if array.dtype == np.float16 else array
-    return (array.astype(np.float32) - np.float32(spec["zero_point"])) * np.float32(spec["scale"])
-
-
-def _random(spec: Dict[str, Any], batch: int, generator: Any) -> Any:
-    shape = (batch, *(size or 1 for size in spec["shape"][1:]))
-    if np.dtype(spec["dtype"]).kind == "f" or spec.get("scale") is not None:
-        return generator.random(shape, dtype=np.float32)
-    return generator.integers(0, 2, shape)  # indices, say, that any embedding has
-
-
-def read_arrays(path: str) -> Dict[str, Any]:
-    """Read an `.npz` file."""
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
-
-
-def write_arrays(path: str, arrays: Dict[str, Any]) -> None:
-    """Write an `.npz` file with arrays of any name; for numpy's own `savez`, one named `file` is the file."""
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(name + ".npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+            given = arrays.random_arrays(self._inputs, batch, request["seed"])
+        return arrays.native_feeds(given, self._inputs)
 
 
 def _of_the_system(error: OSError) -> str:
@@ -459,56 +334,11 @@ def _of_the_system(error: OSError) -> str:
     return "{}: {}".format(os.path.basename(str(error.filename)), told) if error.filename else told
 
 
-def _names(specs: List[Dict[str, Any]]) -> str:
-    return ", ".join("'{}'".format(spec["name"]) for spec in specs)
-
-
-def _status_bytes(field: str) -> Optional[int]:
-    with contextlib.suppress(OSError), open("/proc/self/status") as file:
-        for line in file:
-            if line.startswith(field + ":"):
-                return int(line.split()[1]) * 1024
-    return None
-
-
-def _bind(cpus: List[int]) -> None:
-    """Run on these processors only, where the system can."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cpus)
-
-
-def _raise_priority() -> None:
-    """Come before other programs where this user may, as `nice -n -10` would.
-
-    A model of some milliseconds is otherwise interrupted in most of its runs on a busy machine, and its median is
-    then that of the interruptions. Linux weighs sessions first, processes within their session second.
-    """
-    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as file:
-        file.write("-10")
-    with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, 0, -10)
-
-
-def _from_file(path: str, name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError("{} is not a Python file.".format(path))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-def _end_with_parent() -> None:
-    """End as soon as nobody can ask any more, even in the middle of a run; sleeps in the kernel until then."""
-    poll = select.poll()
-    poll.register(0, 0)  # a hang-up is reported without being asked for
-
-    def wait() -> None:
-        poll.poll()
-        os._exit(0)
-
-    threading.Thread(target=wait, daemon=True).start()
+def load_backend(path: str) -> Any:
+    """Give what a backend's file offers; what lies beside that file, it can import by `from . import`."""
+    folder, name = os.path.split(os.path.abspath(path))
+    _package(BACKENDS, folder)
+    return importlib.import_module("{}.{}".format(BACKENDS, os.path.splitext(name)[0])).BACKEND
 
 
 def main() -> None:
@@ -520,16 +350,11 @@ def main() -> None:
     # Runtimes print to stdout, from C too; the answers go where only we write.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    if hasattr(select, "poll"):
-        _end_with_parent()
-    backend = arguments.backend and _from_file(arguments.backend, "slimedge_agent_backend").BACKEND
-    facts, sensors, load_generator = (
-        _from_file(os.path.join(HERE, name + ".py"), "slimedge_agent_" + name)
-        for name in ("facts", "sensors", "load_generator")
-    )
+    process.end_with_parent()
+    backend = arguments.backend and load_backend(arguments.backend)
     if arguments.cores is not None:
-        _bind(facts.measuring_cpus(arguments.cores))
-    agent = Agent(backend, facts, sensors, load_generator)
+        process.bind(facts.measuring_cpus(arguments.cores))
+    agent = Agent(backend)
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "quit":

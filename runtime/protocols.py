@@ -77,7 +77,7 @@ class Backend(Protocol):
         formats: that it opens.
         packages: distributions whose versions belong to a measurement.
 
-    Where there is more to travel, `parts` names files beside its own.
+    Where there is more to travel, `parts` names files beside its own, which it imports by `from . import`.
     """
 
     name: ClassVar[str]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from slimedge.artifact import Artifact, TensorSpec
 from slimedge.errors import InputError
-from slimedge.runtime.agent import read_arrays, write_arrays
+from slimedge.runtime.arrays import read_arrays, write_arrays
 from slimedge.runtime.devices.local import Local
 from slimedge.runtime.jobs import load_request
 from slimedge.runtime.protocols import Agent, Job, Session

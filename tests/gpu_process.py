@@ -7,7 +7,6 @@ Prints one JSON line: where nodes ran, how far the answer is from the CPU's, and
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import statistics
@@ -16,6 +15,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+from slimedge.runtime.agent import load_backend
 
 RUNS = 3
 
@@ -35,11 +36,7 @@ def main():
     backend_file, path, array, provider = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # runtimes print to stdout, too
-    spec = importlib.util.spec_from_file_location("backend_under_test", backend_file)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    backend, kind = module.BACKEND, Path(path).suffix[1:]
+    backend, kind = load_backend(backend_file), Path(path).suffix[1:]
     on_cpu = backend.load(path, kind, threads=1)
     model = backend.load(path, kind, threads=1, provider=provider)
     feeds = {model.inputs[0]["name"]: np.load(array)}

@@ -15,31 +15,16 @@ import pytest
 
 from slimedge.errors import InputError, RunError, UnavailableError
 from slimedge.runtime import agent as agent_file
-from slimedge.runtime import load_generator
-from slimedge.runtime.agent import Agent, dequantize, quantize, read_arrays, write_arrays
+from slimedge.runtime import sensors
+from slimedge.runtime.agent import Agent
 from slimedge.runtime.agent_process import AgentProcess
-from slimedge.runtime.backends import backend_files
-from slimedge.runtime.facts import measuring_cpus
+from slimedge.runtime.backends import BACKENDS
+from slimedge.runtime.devices import ssh
+from slimedge.runtime.facts import cores, measuring_cpus
 
 FAKE = str(Path(fake_backend.__file__).resolve())
 COMMAND = [sys.executable, str(Path(agent_file.__file__).resolve()), FAKE]
 LOAD = {"format": "onnx", "threads": 1, "batch": 1, "seed": 0}
-
-
-class Facts:
-    def cores(self):
-        return 8
-
-    def environment(self, threads, _packages):
-        return {"threads": threads}
-
-
-class Sensors:
-    def energy(self):
-        return {}
-
-    def energy_between(self, _before, _after):
-        return None
 
 
 class Clock:
@@ -56,10 +41,15 @@ class Clock:
         self.now += self.durations.pop(0) if len(self.durations) > 1 else self.durations[0]
 
 
+@pytest.fixture(autouse=True)
+def no_counter_of_energy(monkeypatch):
+    monkeypatch.setattr(sensors, "energy", dict)
+
+
 def timing(*durations):
     """An agent whose model takes exactly so long."""
     clock = Clock(*durations)
-    agent = Agent(fake_backend.BACKEND, Facts(), Sensors(), load_generator, clock)
+    agent = Agent(fake_backend.BACKEND, clock)
     agent._run = clock.run
     return agent, clock
 
@@ -147,30 +137,6 @@ def test_warming_up_gives_up_when_its_time_is_up_and_says_so():
 # What goes in and out
 
 
-def test_quantizing_rounds_and_saturates():
-    spec = {"name": "x", "dtype": "int8", "scale": 0.5, "zero_point": 3}
-    given = quantize(np.float32([-1000, -0.26, -0.24, 0.0, 0.26, 1.0, 1000]), spec)
-    assert given.tolist() == [-128, 2, 3, 3, 4, 5, 127]
-    assert given.dtype == np.int8
-
-
-def test_dequantizing_undoes_it():
-    spec = {"name": "y", "dtype": "uint8", "scale": 0.25, "zero_point": 128}
-    assert dequantize(np.uint8([0, 128, 255]), spec).tolist() == [-32.0, 0.0, 31.75]
-
-
-def test_an_output_without_a_scale_stays_as_it_is():
-    spec = {"name": "y", "dtype": "int64", "scale": None, "zero_point": None}
-    assert dequantize(np.int64([7]), spec).dtype == np.int64
-
-
-def test_integers_without_a_scale_take_whole_numbers_only():
-    spec = {"name": "tokens", "dtype": "int8", "scale": None, "zero_point": None}
-    assert quantize(np.float64([5, -7]), spec).tolist() == [5, -7]
-    with pytest.raises(ValueError, match=r"'tokens' takes whole numbers in -128\.\.\.127"):
-        quantize(np.float32([0.5]), spec)
-
-
 def test_predictions_come_back_by_name(conversation, tmp_path):
     agent = conversation()
     agent.ask("load", model="good.onnx", **LOAD)
@@ -180,14 +146,6 @@ def test_predictions_come_back_by_name(conversation, tmp_path):
         agent.ask("predict", inputs=str(tmp_path / "in.npz"), outputs=str(tmp_path / "out.npz"))["rows"] == 3
     )
     assert np.load(tmp_path / "out.npz")["y"].tolist() == (2 * x).tolist()
-
-
-def test_arrays_of_any_name_can_be_handed_over(tmp_path):
-    arrays = {name: np.float32([[1, 2]]) for name in ("file", "allow_pickle", "block/input:0", "größe")}
-    write_arrays(tmp_path / "a.npz", arrays)
-    assert {name: array.tolist() for name, array in read_arrays(tmp_path / "a.npz").items()} == {
-        name: [[1, 2]] for name in arrays
-    }
 
 
 @pytest.mark.parametrize(
@@ -208,7 +166,7 @@ def test_inputs_that_do_not_fit_are_told_by_name_and_shape(conversation, tmp_pat
 
 
 def test_given_inputs_are_what_is_timed(tmp_path):
-    agent = Agent(fake_backend.BACKEND, Facts(), Sensors(), load_generator)
+    agent = Agent(fake_backend.BACKEND)
     np.savez(tmp_path / "in.npz", x=np.float32([[1, 2], [3, 4], [5, 6]]))
     agent.do_load({"model": "good.onnx", "inputs": str(tmp_path / "in.npz"), **LOAD, "batch": 2})
     assert agent._run()["y"].tolist() == [[2, 4], [6, 8]]
@@ -217,7 +175,7 @@ def test_given_inputs_are_what_is_timed(tmp_path):
 def test_without_inputs_seeded_random_numbers_are_timed():
     fed = []
     for _ in range(2):
-        agent = Agent(fake_backend.BACKEND, Facts(), Sensors(), load_generator)
+        agent = Agent(fake_backend.BACKEND)
         agent.do_load({"model": "good.onnx", **LOAD, "batch": 4})
         fed.append(agent._run()["y"])
     assert fed[0].shape == (4, 2)
@@ -301,8 +259,6 @@ def test_leaving_the_block_ends_a_busy_agent():
 PARENT = """
 import sys
 from slimedge.runtime.agent_process import AgentProcess
-from slimedge.runtime.backends import backend_files
-from slimedge.runtime.facts import measuring_cpus
 with AgentProcess(sys.argv[1:], name="fake", limit_s=60) as agent:
     agent.ask("load", model="good.onnx", format="onnx", threads=1, batch=1, seed=0)
     print(agent.pid, flush=True)
@@ -339,6 +295,21 @@ def test_a_folder_of_the_same_names_does_not_get_in_the_way(tmp_path):
         agent.ask("prepare", threads=1)
 
 
+def test_a_backends_file_may_be_called_as_ours_are_and_imports_what_lies_beside_it(tmp_path):
+    (tmp_path / "sensors.py").write_text("PROVIDERS = {'beside': None}\n")
+    backend = tmp_path / "facts.py"
+    backend.write_text(
+        Path(FAKE)
+        .read_text()
+        .replace('return {"cpu": None}', "from . import sensors; return sensors.PROVIDERS")
+    )
+    with AgentProcess([*COMMAND[:2], str(backend)], name="fake", limit_s=30) as agent:
+        told = agent.ask("prepare", threads=1, devices=True)
+        assert told["providers"] == {"beside": None}
+        assert told["facts"]["cores"] == cores()
+        assert agent.ask("state").keys() >= {"temperature_c", "throttled"}
+
+
 def test_memory_is_that_of_the_agent_and_not_of_who_started_it(conversation):
     ballast = bytearray(os.urandom(1)) * (300 << 20)
     agent = conversation()
@@ -360,22 +331,30 @@ def test_threads_are_as_many_as_there_are_processors_at_most(conversation, threa
         conversation().ask("load", model="good.onnx", **{**LOAD, "threads": threads})
 
 
-TRAVELLING = [
-    *(
-        Path(agent_file.__file__).with_name(f"{name}.py")
-        for name in ("agent", "facts", "sensors", "load_generator")
-    ),
-    *(path for name in ("litert", "ort", "openvino", "mcu") for path in backend_files(name)),
-]
+BOARD_BACKENDS = [name for name in BACKENDS if name != "reference"]
+TRAVELLING = sorted({path for name in BOARD_BACKENDS for path in ssh._files(name)})
 
 
 @pytest.mark.parametrize("path", TRAVELLING, ids=lambda path: path.name)
-def test_what_goes_to_boards_is_python_3_8_and_imports_nothing_of_ours(path):
+def test_what_goes_to_boards_is_python_3_8_and_begins_without_any_package_but_numpy(path):
     tree = ast.parse(path.read_text(), feature_version=(3, 8))
-    at_once = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    names = [getattr(node, "module", None) or node.names[0].name for node in at_once]
-    assert [name for name in names if name.startswith("slimedge")] == []
+    at_once = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+    at_once |= {node.module for node in tree.body if isinstance(node, ast.ImportFrom) and node.level == 0}
+    assert {name.partition(".")[0] for name in at_once} <= sys.stdlib_module_names | {"numpy"}
     assert [ast.unparse(node) for node in ast.walk(_at_run_time(tree)) if _is_later_than_3_8(node)] == []
+
+
+@pytest.mark.parametrize("name", BOARD_BACKENDS)
+def test_what_goes_to_boards_goes_with_all_that_it_imports_from_beside_it(name):
+    files = ssh._files(name)
+    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text()))]
+    beside = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 1]
+    imported = {name for node in beside for name in ([node.module] if node.module else _names(node))}
+    assert {"arrays", "facts"} <= imported <= {path.stem for path in files}
+
+
+def _names(node):
+    return [alias.name for alias in node.names]
 
 
 def _at_run_time(tree):

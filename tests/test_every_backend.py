@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import psutil
@@ -13,9 +15,11 @@ import tiny_files
 
 from slimedge.errors import InputError, RunError, SlimedgeError, UnavailableError
 from slimedge.integers import isa_here, saturates
+from slimedge.runtime.agent_process import AgentProcess
 from slimedge.runtime.backends import BACKENDS, backend_file
 from slimedge.runtime.backends.ort_nodes import count_nodes
 from slimedge.runtime.backends.ort_providers import short_name
+from slimedge.runtime.devices import ssh
 from slimedge.runtime.devices.local import Local
 from slimedge.runtime.facts import cores
 from slimedge.runtime.jobs import load_request
@@ -51,6 +55,9 @@ INTEGER_FILES = {
     "mcu": ("micro_int8.tflite", lambda path: tiny_files.tflite(path, integer=True)),
     "openvino": ("tiny_int8.tflite", lambda path: tiny_files.tflite(path, integer=True)),
 }
+
+# Those that tell how long each op takes.
+PROFILED = {"ort", "litert"}
 
 
 @pytest.fixture(scope="module")
@@ -90,15 +97,35 @@ def test_a_backend_says_what_is_missing_and_how_to_get_it(name, monkeypatch):
 @pytest.mark.parametrize("name", list(BACKENDS))
 def test_a_backends_file_imports_without_slimedge_and_without_its_runtime(name):
     code = (
-        "import sys, importlib.util as u\n"
+        "import importlib, sys, types\n"
         "sys.modules['slimedge'] = None\n"
-        f"spec = u.spec_from_file_location('b', {str(backend_file(name))!r})\n"
-        "module = u.module_from_spec(spec); spec.loader.exec_module(module)\n"
+        "sys.modules['boards'] = types.ModuleType('boards')\n"
+        f"sys.modules['boards'].__path__ = [{str(backend_file(name).parent)!r}]\n"
+        f"module = importlib.import_module('boards.{backend_file(name).stem}')\n"
         "assert module.BACKEND.missing() is None\n"
         "runtimes = {'onnxruntime', 'ai_edge_litert', 'openvino', 'tensorflow', 'keras', 'tflite_micro'}\n"
         "assert not runtimes & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", list(INTEGER_FILES))
+def test_a_backend_needs_nothing_but_what_is_sent_to_boards(name, folder, tmp_path, monkeypatch):
+    file, make = INTEGER_FILES[name]
+    artifact = make(folder / file)
+    board, blocked = tmp_path / "board", tmp_path / "blocked"
+    blocked.mkdir()
+    (blocked / "slimedge.py").write_text("raise ImportError('slimedge is not there.')\n")
+    monkeypatch.setenv("PYTHONPATH", str(blocked))
+    with tarfile.open(fileobj=io.BytesIO(ssh._packed(ssh._files(name)))) as archive:
+        archive.extractall(board, filter="data")
+    command = [sys.executable, str(board / "agent.py"), str(board / backend_file(name).name)]
+    with AgentProcess(command, name=name, limit_s=60.0) as agent:
+        agent.ask("prepare", threads=1, devices=True)
+        agent.ask("load", **load_request(Job(artifact, Target(name)), timed=True))
+        counts, profiled = agent.ask("ops"), agent.ask("profile", seconds=0.0, runs=5)
+    assert [integer for _, _, integer in counts["heavy"]] == [True, True]
+    assert (profiled["ops"] is None) is (name not in PROFILED)
 
 
 def test_a_session_gives_what_the_model_says_by_name_in_keras_order(opened):

@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-import ast
 import os
 import platform
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from slimedge.measurement import Environment
-from slimedge.runtime import agent, facts
-from slimedge.runtime.backends import BACKENDS, backend_files
+from slimedge.runtime import facts
 from slimedge.runtime.jobs import environment_here
 
 V2_MOUNT = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -159,23 +155,3 @@ def test_this_machine_can_be_described():
     assert isinstance(environment, Environment)
     assert 1 <= environment.cores <= len(os.sched_getaffinity(0))
     assert environment.system.startswith("Linux-")
-
-
-@pytest.mark.parametrize(
-    "path",
-    [agent.__file__, facts.__file__, *(f for n in BACKENDS if n != "reference" for f in backend_files(n))],
-)
-def test_what_travels_is_self_contained_and_speaks_python_3_8(path):
-    tree = ast.parse(Path(path).read_text(), feature_version=(3, 8))
-    imported = {
-        name.split(".")[0]
-        for node in tree.body
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    }
-    assert imported <= set(sys.stdlib_module_names) | {"numpy"}

@@ -125,7 +125,7 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
 
 def write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays by name."""
-    from slimedge.runtime.agent import write_arrays
+    from slimedge.runtime.arrays import write_arrays
 
     write_arrays(str(path), dict(arrays))
 

@@ -1,7 +1,6 @@
 """LiteRT, the former TensorFlow Lite: runs `.tflite` on the CPU, through XNNPACK where it has a kernel, or on a GPU.
 
-Travels with the agent, and with `litert_gpu.py` and `litert_profile.py`: standard library, numpy and ai-edge-litert
-only, from Python 3.8 on.
+Travels with the agent, and with its `parts`: standard library, numpy and ai-edge-litert only, from Python 3.8 on.
 """
 
 from __future__ import annotations
@@ -12,30 +11,14 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, List, Optional,
 
 import numpy as np
 
+from . import litert_ops
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from slimedge.artifact import Artifact
     from slimedge.runtime.protocols import Session
 
-INTEGER_TYPES = {"INT4", "INT8", "UINT8", "INT16", "INT32", "INT64"}
-BORDER_OPS = {"QUANTIZE", "DEQUANTIZE"}
-HEAVY_OPS = {
-    "BATCH_MATMUL",
-    "BIDIRECTIONAL_SEQUENCE_LSTM",
-    "BIDIRECTIONAL_SEQUENCE_RNN",
-    "CONV_2D",
-    "CONV_3D",
-    "CONV_3D_TRANSPOSE",
-    "DEPTHWISE_CONV_2D",
-    "FULLY_CONNECTED",
-    "LSTM",
-    "RNN",
-    "SVDF",
-    "TRANSPOSE_CONV",
-    "UNIDIRECTIONAL_SEQUENCE_LSTM",
-    "UNIDIRECTIONAL_SEQUENCE_RNN",
-}
 PROVIDERS = ("cpu", "gpu", "reference")
 
 
@@ -50,7 +33,7 @@ class LiteRT:
     name: ClassVar[str] = "litert"
     formats: ClassVar[Tuple[str, ...]] = ("tflite",)
     packages: ClassVar[Tuple[str, ...]] = ("ai-edge-litert", "numpy")
-    parts: ClassVar[Tuple[str, ...]] = ("litert_gpu.py", "litert_profile.py")
+    parts: ClassVar[Tuple[str, ...]] = ("litert_gpu.py", "litert_ops.py", "litert_profile.py")
 
     def __init__(self) -> None:
         self._found: Optional[Tuple[Optional[str], Optional[str]]] = None
@@ -83,8 +66,9 @@ class LiteRT:
     def _probed(self) -> Tuple[Optional[str], Optional[str]]:
         """Start the GPU, once: give its name, and why it cannot be used."""
         if self._found is None:
-            found: Tuple[Optional[str], Optional[str]] = _beside("litert_gpu").probe()
-            self._found = found
+            from . import litert_gpu
+
+            self._found = litert_gpu.probe()
         return self._found
 
     def load(
@@ -112,9 +96,11 @@ class LiteRT:
                     "'litert:gpu'.".format(", ".join(sorted(provider_options)))
                 )
             return LiteRTModel(path, threads, reference=provider == "reference")
+        from . import litert_gpu
+
         checked = LiteRTModel(path, threads)  # a damaged file ends the process in the GPU's loader
         try:
-            return _beside("litert_gpu").GpuModel(
+            return litert_gpu.GpuModel(
                 checked, os.path.basename(path), threads, provider_options or {}, allow_fallback
             )
         except ImportError:
@@ -201,23 +187,18 @@ class LiteRTModel:
         """Give None: nothing is copied to a CPU."""
 
     def ops(self, _feeds: Dict[str, Any]) -> Dict[str, Any]:
-        """Count the ops in the file; see `count_ops`."""
-        counts = count_ops(self.content)
+        """Count the ops in the file; see `litert_ops`."""
+        counts = litert_ops.count_ops(self.content)
         return {**counts, "providers": {self.provider: counts["total"]}}
 
     def profile(self, feeds: Dict[str, Any], *, warm_runs: int, runs: int) -> Dict[str, Any]:
         """Time the ops in LiteRT's compiled model, which runs the kernels that the interpreter runs."""
         if self.provider == "reference":
             raise ImportError("LiteRT's profiler does not run the reference kernels; profile on 'litert'.")
-        return dict(
-            _beside("litert_profile").profile(
-                self.content,
-                self._served(),
-                feeds,
-                threads=self._threads,
-                warm_runs=warm_runs,
-                runs=runs,
-            )
+        from . import litert_profile
+
+        return litert_profile.profile(
+            self.content, self._served(), feeds, threads=self._threads, warm_runs=warm_runs, runs=runs
         )
 
     def _bindings(self) -> Tuple[Optional[str], Dict[str, Any], Dict[str, Any]]:
@@ -235,58 +216,6 @@ class LiteRTModel:
         """Give the name of the signature that is run; None where the file has none."""
         signatures = self._interpreter.get_signature_list()
         return "serving_default" if "serving_default" in signatures else next(iter(signatures), None)
-
-
-def _beside(name: str) -> Any:
-    """Import a file that travels with this one, which belongs to no package where it arrives."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-    spec = importlib.util.spec_from_file_location("slimedge_" + name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError("{} is not a Python file.".format(path))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def count_ops(content: bytes) -> Dict[str, Any]:
-    """Count the ops of a file's main graph, which LiteRT runs as they stand.
-
-    An op counts as integer where every tensor of data that it takes and gives is a quantized integer: 4, 8 or 16 bits,
-    or 32 or 64 for a bias. Integers without a scale (shapes, axes, indices) are not data. QUANTIZE and DEQUANTIZE do
-    not count. An op with integer weights and float activations is not integer here, though LiteRT may quantize those
-    on the fly.
-    """
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.Model.GetRootAs(content, 0)
-    builtins = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
-    types = {value: name for name, value in vars(schema.TensorType).items() if name.isupper()}
-    graph = model.Subgraphs(0)
-    integer, heavy = 0, []
-    for index in range(graph.OperatorsLength()):
-        op = graph.Operators(index)
-        code = model.OperatorCodes(op.OpcodeIndex())
-        kind = builtins[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
-        indices = _numbers(op.InputsAsNumpy()) + _numbers(op.OutputsAsNumpy())
-        tensors = [graph.Tensors(index) for index in indices if index >= 0]
-        data = [types[t.Type()] for t in tensors if _is_data(t, types)]
-        is_integer = kind not in BORDER_OPS and bool(data) and set(data) <= INTEGER_TYPES
-        integer += is_integer
-        if kind in HEAVY_OPS:
-            output = graph.Tensors(int(op.Outputs(0))).Name() or b""
-            heavy.append((output.decode(errors="replace"), kind, is_integer))
-    return {"integer": integer, "total": graph.OperatorsLength(), "heavy": heavy}
-
-
-def _is_data(tensor: Any, types: Dict[int, str]) -> bool:
-    if types[tensor.Type()].startswith("FLOAT"):
-        return True
-    quantization = tensor.Quantization()
-    return quantization is not None and quantization.ScaleLength() > 0
-
-
-def _numbers(array: Any) -> List[int]:
-    return [int(number) for number in np.atleast_1d(array)]
 
 
 def _spec(name: str, detail: Dict[str, Any]) -> Dict[str, Any]:

@@ -89,7 +89,7 @@ class GpuModel:
         return again
 
     def ops(self, _feeds: Dict[str, Any]) -> Dict[str, Any]:
-        """Count the ops in the file, see `count_ops`, and where they run; a GPU computes integer ops in floats.
+        """Count the ops in the file, see `litert_ops`, and where they run; a GPU computes integer ops in floats.
 
         Where ops fall back, their number is what LiteRT printed while loading, None where it printed none.
         """

@@ -2,7 +2,7 @@
 
 What a file answers is what it answers on a microcontroller, but how long that takes here says nothing about one.
 
-Travels with the agent: standard library, numpy and tflite-micro only, from Python 3.8 on.
+Travels with the agent, and with its `parts`: standard library, numpy and tflite-micro only, from Python 3.8 on.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import tempfile
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
+
+from . import litert_ops
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -38,6 +40,7 @@ class TFLiteMicro:
     name: ClassVar[str] = "mcu"
     formats: ClassVar[Tuple[str, ...]] = ("tflite",)
     packages: ClassVar[Tuple[str, ...]] = ("tflite-micro", "numpy")
+    parts: ClassVar[Tuple[str, ...]] = ("litert_ops.py",)
     measurer: ClassVar[str] = "microcontrollers"
 
     def missing(self) -> Optional[str]:
@@ -121,12 +124,11 @@ class TFLiteMicroModel:
         return None
 
     def ops(self, _feeds: Dict[str, Any]) -> Dict[str, Any]:
-        """Count the ops in the file, which TFLite Micro runs as they stand; None where slimedge is not installed."""
+        """Count the ops in the file, which TFLite Micro runs as they stand; None where ai-edge-litert is not there."""
         try:
-            from slimedge.runtime.backends.litert import count_ops
+            counts = litert_ops.count_ops(self._content)
         except ImportError:
             return {"integer": None, "total": None, "heavy": [], "providers": {self.provider: None}}
-        counts = count_ops(self._content)
         return {**counts, "providers": {self.provider: counts["total"]}}
 
 

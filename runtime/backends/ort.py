@@ -1,7 +1,6 @@
 """ONNX Runtime: runs `.onnx` on its CPU kernels or on an execution provider that was asked for.
 
-Travels with the agent, and with its `parts`: standard library, numpy and onnxruntime only,
-from Python 3.8 on.
+Travels with the agent, and with its `parts`: standard library, numpy and onnxruntime only, from Python 3.8 on.
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ import tempfile
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Optional, Tuple
 
 import numpy as np
+
+from . import ort_nodes, ort_profile, ort_providers
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -100,7 +101,7 @@ class Ort:
     def _tried(self) -> Dict[str, Tuple[Optional[str], Optional[str]]]:
         """Try every provider, once: starting a GPU takes its time."""
         if self._found is None:
-            self._found = {name: self._try(name) for name in _beside("ort_providers").worth_naming()}
+            self._found = {name: self._try(name) for name in ort_providers.worth_naming()}
         return self._found
 
     def _try(self, provider: str) -> Tuple[Optional[str], Optional[str]]:
@@ -141,7 +142,6 @@ class OrtModel:
         settings: Dict[str, str],
     ) -> None:
         self._given, self._name, self._threads = model, name, threads
-        self._parts = _beside("ort_providers")
         self._counts: Optional[Dict[str, Any]] = None
         self._has_run = False
         self._strict = not allow_fallback and provider != "cpu"
@@ -151,7 +151,7 @@ class OrtModel:
             if not allow_fallback:
                 raise
             self._open_on("cpu", {})
-        self.device = self._parts.device_name(self._placing)
+        self.device = ort_providers.device_name(self._placing)
         self.inputs = [_spec(node) for node in self._session.get_inputs()]
         self.outputs = [_spec(node) for node in self._session.get_outputs()]
         self._names = [spec["name"] for spec in self.outputs]
@@ -243,9 +243,7 @@ class OrtModel:
                 session.run(self._names, feeds)
             with open(session.end_profiling()) as file:
                 return dict(
-                    _beside("ort_profile").told(
-                        json.load(file), skip=warm_runs, short_name=self._parts.short_name
-                    )
+                    ort_profile.told(json.load(file), skip=warm_runs, short_name=ort_providers.short_name)
                 )
 
     def _placed(self) -> Dict[str, Any]:
@@ -262,7 +260,7 @@ class OrtModel:
         return self._counts
 
     def _open_on(self, provider: str, settings: Dict[str, str]) -> None:
-        self._placing = self._parts.place(provider, settings)
+        self._placing = ort_providers.place(provider, settings)
         self._on_cpu = provider == "cpu"
         self._folder = None if self._on_cpu else tempfile.TemporaryDirectory(prefix="slimedge-")
         self._session = self._opened()
@@ -284,11 +282,11 @@ class OrtModel:
             options.profile_file_prefix = os.path.join(folder, "profile")
         name = self._placing.provider.name
         try:
-            session = self._parts.open_session(self._given, options, self._placing, strict=self._strict)
+            session = ort_providers.open_session(self._given, options, self._placing, strict=self._strict)
         except Exception as error:
             if "fallback to CPU EP has been explicitly disabled" in str(error):
                 raise ImportError(self._falls_back()) from error
-            reason = self._parts.reason_of(error)
+            reason = ort_providers.reason_of(error)
             if "adapter" in reason:
                 raise ImportError(
                     "{} finds no device: {}; {}, or use --allow-fallback.".format(
@@ -317,7 +315,7 @@ class OrtModel:
 
     def _refuse(self, error: Exception) -> None:
         """Raise in words of ours where a device lacks what a file needs: numbers of 16 bits, say."""
-        reason = self._parts.reason_of(error)
+        reason = ort_providers.reason_of(error)
         if "device does not support" in reason:
             raise ImportError(
                 "{} cannot run {} on this device: {}; give it a file that computes in float32, or use the target "
@@ -341,21 +339,7 @@ class OrtModel:
 
 def _profiled(session: Any) -> Dict[str, Any]:
     with open(session.end_profiling()) as file:
-        counted: Dict[str, Any] = _beside("ort_nodes").count_nodes(
-            json.load(file), _beside("ort_providers").short_name
-        )
-    return counted
-
-
-def _beside(name: str) -> Any:
-    """Import a file that travels with this one, which belongs to no package where it arrives."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-    spec = importlib.util.spec_from_file_location("slimedge_" + name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError("{} is not a Python file.".format(path))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+        return ort_nodes.count_nodes(json.load(file), ort_providers.short_name)
 
 
 def _spec(node: Any) -> Dict[str, Any]:

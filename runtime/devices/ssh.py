@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from slimedge.errors import InputError, UnavailableError
-from slimedge.runtime import agent, facts, load_generator, sensors
+from slimedge.runtime import agent, arrays, facts, load_generator, process, sensors
 from slimedge.runtime.backends import backend_file, backend_files
 from slimedge.runtime.devices.naming import check_settings
 from slimedge.runtime.devices.ssh_agent import NO_FOLDER, NO_PYTHON, Address, SshAgent
@@ -152,8 +152,10 @@ def missing() -> str | None:
 
 def _files(backend: str | None) -> list[Path]:
     """Give the files that an agent is made of."""
-    files = [Path(inspect.getfile(module)) for module in (agent, facts, sensors, load_generator)]
-    return [*files, *(backend_files(backend) if backend else ())]
+    modules = (agent, arrays, facts, load_generator, process, sensors)
+    return [Path(inspect.getfile(module)) for module in modules] + list(
+        backend_files(backend) if backend else ()
+    )
 
 
 def _packed(files: list[Path]) -> bytes:
