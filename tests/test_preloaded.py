@@ -116,6 +116,16 @@ def test_a_second_process_at_the_same_time_is_a_fresh_one(preloaded, tmp_path):
     assert called(preloaded)["parent"] == server
 
 
+def test_where_the_current_folder_was_removed_a_process_is_a_fresh_one(preloaded, tmp_path, monkeypatch):
+    gone_soon = tmp_path / "gone"
+    gone_soon.mkdir()
+    monkeypatch.chdir(gone_soon)
+    gone_soon.rmdir()
+    assert called(preloaded, "add", a=1, b=2) == 3
+    monkeypatch.chdir(tmp_path)
+    assert "wave" in called(preloaded)["modules"]
+
+
 def test_modules_that_cannot_be_imported_are_left_to_whoever_needs_them():
     preloaded = Preloaded("no_such_module", "wave")
     assert "wave" in called(preloaded)["modules"]

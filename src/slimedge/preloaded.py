@@ -20,6 +20,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 from slimedge.isolation import end_with_parent
@@ -95,31 +96,33 @@ class Preloaded:
 
         Returns:
             None where that cannot be done: this system has no way to wait for such a process, another one that was
-            started here has not ended, or the modules cannot be imported.
+            started here has not ended, or the current folder was removed.
         """
         if not hasattr(os, "pidfd_open") or not self._one_at_a_time.acquire(blocking=False):
             return None
-        request = {
-            "target": target,
-            "given": dict(given),
-            "log": log,
-            "environment": dict(environment),
-            "folder": os.getcwd(),  # noqa: PTH109
-            "path": sys.path,
-            "processors": sorted(os.sched_getaffinity(0)),
-        }
         started = None
         try:
+            request = {
+                "target": target,
+                "given": dict(given),
+                "log": log,
+                "environment": dict(environment),
+                "folder": str(Path.cwd()),
+                "path": sys.path,
+                "processors": sorted(os.sched_getaffinity(0)),
+            }
             for _ in range(2):  # one that had nothing to do may have ended in this moment
                 started = self._ready(environment).start(request, self._one_at_a_time.release)
                 if started is not None:
                     break
                 self.close()
-            return started
+        except FileNotFoundError:  # the current folder was removed
+            started = None
         finally:
             if started is None:
                 self.close()  # an interrupted one might answer the next request
                 self._one_at_a_time.release()
+        return started
 
     def close(self) -> None:
         """End the process that is forked, and what it has started."""
@@ -183,8 +186,10 @@ class _Server:
         """Give the next line; None where none came in time, empty where none will come."""
         assert self._process.stdout is not None, "a pipe"  # noqa: S101
         pipe = self._process.stdout.fileno()
+        until_told = select.poll()
+        until_told.register(pipe, select.POLLIN)
         while b"\n" not in self._told:
-            if not select.select([pipe], [], [], timeout)[0]:
+            if not until_told.poll(None if timeout is None else timeout * 1000):
                 return None
             piece = os.read(pipe, 4096)
             if not piece:
