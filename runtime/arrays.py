@@ -9,7 +9,7 @@ size), `dtype`, and `scale` and `zero_point`, which are None where numbers are n
 from __future__ import annotations
 
 import zipfile
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 import numpy as np
 
@@ -169,7 +169,7 @@ def read_arrays(path: str) -> Dict[str, Any]:
         return {name: archive[name] for name in archive.files}
 
 
-def write_arrays(path: str, arrays: Dict[str, Any]) -> None:
+def write_arrays(path: str, arrays: Mapping[str, Any]) -> None:
     """Write an `.npz` file with arrays of any name; for numpy's own `savez`, one named `file` is the file."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():

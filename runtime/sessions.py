@@ -40,7 +40,7 @@ class AgentSession:
     def predict(self, inputs: Mapping[str, NDArray[Any]], /) -> dict[str, NDArray[np.float32]]:
         """Run a batch of any size; see `slimedge.runtime.protocols.Session`."""
         given, taken = self._folder / "inputs.npz", self._folder / "outputs.npz"
-        write_arrays(str(given), dict(inputs))
+        write_arrays(str(given), inputs)
         self._agent.ask("predict", inputs=str(given), outputs=str(taken))
         outputs = read_arrays(str(taken))
         return {spec.name: outputs[spec.name] for spec in self.outputs}

@@ -16,10 +16,13 @@ from slimedge.benchmarks.zoo import steps
 from slimedge.benchmarks.zoo.rows import Row
 from slimedge.errors import SlimedgeError
 from slimedge.isolation import run_isolated
+from slimedge.preloaded import Preloaded
+from slimedge.runtime.arrays import read_arrays
 from slimedge.runtime.backends import BACKENDS
 from slimedge.runtime.ops import count_ops
 from slimedge.runtime.targets import target_for
 
+_LIBRARIES = Preloaded("tensorflow", "keras", steps.__name__)
 FORMATS = ("onnx", "tflite")
 # Of the output's range, and in dB against the float model.
 LARGEST_ERROR = 1e-3
@@ -124,7 +127,7 @@ def measure(row: Row, folder: Path, *, small: bool = False, ratio: float | None 
         unmade = File(reason=told.pop("unquantized"))
         return Outcome(**found, **told, quantized_files=dict.fromkeys(FORMATS, unmade))
     found |= told | {"quantize_seconds": studied.seconds, "quantize_peak_bytes": studied.peak_rss_bytes}
-    answers = {part: steps.read(folder / f"{part}_answers.npz") for part in ("checked", "scored")}
+    answers = {part: read_arrays(str(folder / f"{part}_answers.npz")) for part in ("checked", "scored")}
     source = _Source(folder, names, custom)
     found["float_files"] = {to: _file(source, steps.MODEL, to, answers["checked"], None) for to in FORMATS}
     found["quantized_files"] = {
@@ -135,7 +138,7 @@ def measure(row: Row, folder: Path, *, small: bool = False, ratio: float | None 
 
 def _step(step: str, arguments: Mapping[str, Any], name: str) -> Any:
     return run_isolated(
-        f"slimedge.benchmarks.zoo.steps:{step}", arguments, label=f"the {step} step of {name}"
+        f"{steps.__name__}:{step}", arguments, label=f"the {step} step of {name}", preloaded=_LIBRARIES
     )
 
 
@@ -166,7 +169,7 @@ def _file(source: _Source, model: str, to: str, expected: Arrays, scheme: str | 
         facts = {"made": True, "file_bytes": artifact.path.stat().st_size}
         facts |= {"seconds": done.seconds, "peak_bytes": done.peak_rss_bytes}
         reason = _named(artifact, source.names)
-        inputs = steps.read(source.folder / ("checked.npz" if scheme is None else "scored.npz"))
+        inputs = read_arrays(str(source.folder / ("checked.npz" if scheme is None else "scored.npz")))
         measured = fidelity(expected, _answers(artifact, inputs))
         if scheme is None:
             facts["max_error"] = measured.max_error

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from slimedge.benchmarks.zoo.rows import build, row
 from slimedge.errors import SlimedgeError
+from slimedge.runtime.arrays import read_arrays, write_arrays
 
 if TYPE_CHECKING:
     import keras
@@ -50,7 +47,7 @@ def prepare(name: str, small: bool, folder: str, ratio: float | None = None) -> 
     calibration = max(SCORED, min(CALIBRATION, MOST_NUMBERS // numbers))
     parts = {"checked": (CHECKED, 3), "scored": (SCORED, 2), "calibration": (calibration, 1)}
     for part, (count, seed) in parts.items():
-        write(Path(folder) / f"{part}.npz", examples(followed, count, seed))
+        write_arrays(str(Path(folder) / f"{part}.npz"), examples(followed, count, seed))
     custom = any(type(layer).__module__.startswith("slimedge.") for layer in model._flatten_layers())
     told = asdict(removed) if removed is not None else {}
     return {"file_bytes": path.stat().st_size, "custom": custom, "thinned": told}
@@ -95,8 +92,9 @@ def _quantized(model: keras.Model, folder: Path) -> dict[str, Any]:
 
     model = canonical(model)
     for part in ("checked", "scored"):
-        write(folder / f"{part}_answers.npz", keras_outputs(model, read(folder / f"{part}.npz")))
-    data = Data.load(read(folder / "calibration.npz")).bind(input_specs(model), checks="types")
+        given = read_arrays(str(folder / f"{part}.npz"))
+        write_arrays(str(folder / f"{part}_answers.npz"), keras_outputs(model, given))
+    data = Data.load(read_arrays(str(folder / "calibration.npz"))).bind(input_specs(model), checks="types")
     quantized = quantize(model, data, scheme="auto")
     save_model(quantized, folder / QUANTIZED)
     settings = lineage_of(quantized)[-1].settings
@@ -115,19 +113,6 @@ def export(folder: str, model: str, to: str, custom: bool) -> dict[str, Any]:
         _register_classes()
     (artifact,) = export_model(Path(folder) / model, to=to, folder=folder)
     return {"path": str(artifact.path)}
-
-
-def read(path: Path) -> dict[str, NDArray[Any]]:
-    """Read arrays by name."""
-    with np.load(path) as archive:
-        return {key: archive[key] for key in archive.files}
-
-
-def write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays by name."""
-    from slimedge.runtime.arrays import write_arrays
-
-    write_arrays(str(path), dict(arrays))
 
 
 def _register_classes() -> None:
