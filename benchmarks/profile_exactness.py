@@ -57,7 +57,8 @@ class Exactness:
 
 def exactness(file: str, profiles: Sequence[ModelProfile]) -> Exactness:
     """Put the profiles of a file, one a launch, beside its runs."""
-    run_s, ops_s = (np.array([[value] for value in each]) for each in _sums(profiles))
+    run_s = np.array([[each.run_s] for each in profiles])
+    ops_s = np.array([[each.ops_s] for each in profiles])
     layers: dict[str, list[float]] = {}
     for each in profiles:
         for layer in each.layers:
@@ -72,10 +73,6 @@ def exactness(file: str, profiles: Sequence[ModelProfile]) -> Exactness:
         added_us=float(np.median([each.added_s for each in profiles])) * 1e6,
         slowest=tuple(by_time[:SLOWEST]),
     )
-
-
-def _sums(profiles: Sequence[ModelProfile]) -> tuple[list[float], list[float]]:
-    return [each.run_s for each in profiles], [each.ops_s for each in profiles]
 
 
 def missed(nets: Mapping[str, Sequence[Exactness]]) -> list[str]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import shutil
 import signal
 import socket
 import struct
@@ -23,8 +22,6 @@ from pathlib import Path
 _CNXN, _AUTH, _OPEN, _OKAY, _CLSE, _WRTE = (
     int.from_bytes(name, "little") for name in (b"CNXN", b"AUTH", b"OPEN", b"OKAY", b"CLSE", b"WRTE")
 )
-# Settings of adb's server that keep it to the devices that it is told of.
-ALONE = {"ADB_MDNS": "0", "ADB_USB": "0", "ADB_LOCAL_TRANSPORT_MAX_PORT": "0"}
 _MAX_DATA = 256 * 1024
 _STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)
 
@@ -354,109 +351,3 @@ class _Sync(_Stream):
             self.say(struct.pack("<4sI", b"FAIL", len(trouble)) + trouble.encode())
         else:
             self.say(struct.pack("<4sI", b"OKAY", 0))
-
-
-@dataclass(frozen=True)
-class AdbServer:
-    """A private adb server, so that the user's own one and its devices are left alone."""
-
-    program: str
-    port: int
-    process: subprocess.Popen[bytes]
-
-    def adb(self, *words: str) -> str:
-        return subprocess.run(
-            [self.program, "-P", str(self.port), *words],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        ).stdout
-
-
-@contextlib.contextmanager
-def adb_server(program: str, home: Path):
-    """Run a private adb server on a port of its own; it is ended with the block."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [program, "-P", str(port), "nodaemon", "server"],
-        env={"HOME": str(home), "ANDROID_USER_HOME": str(home), "PATH": os.environ["PATH"], **ALONE},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(100):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            threading.Event().wait(0.05)
-        yield AdbServer(program, port, process)
-    finally:
-        process.kill()
-        process.wait()
-
-
-# What a phone with four processors tells: the last is the fastest, and warm.
-_PROPERTIES = """
-[ro.product.manufacturer]: [Fake]
-[ro.product.model]: [Fake 8]
-[ro.board.platform]: [zuma]
-[ro.soc.manufacturer]: [Google]
-[ro.soc.model]: [Tensor G3]
-[ro.build.version.release]: [14]
-[ro.product.cpu.abi]: [arm64-v8a]
-[ro.product.cpu.abilist]: [arm64-v8a,armeabi-v7a]
-""".lstrip()
-_CPUINFO = """
-processor\t: 0
-BogoMIPS\t: 49.15
-Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm asimddp i8mm bf16
-CPU implementer\t: 0x41
-CPU part\t: 0xd46
-""".lstrip()
-_THERMAL = """
-IsStatusOverride: false
-Thermal Status: 0
-Cached temperatures:
-\tTemperature{mValue=99.0, mType=0, mName=CPU0, mStatus=0}
-HAL Ready: true
-Current temperatures from HAL:
-\tTemperature{mValue=41.5, mType=0, mName=CPU0, mStatus=0}
-\tTemperature{mValue=43.25, mType=0, mName=CPU1, mStatus=0}
-\tTemperature{mValue=31.0, mType=2, mName=battery, mStatus=0}
-""".lstrip()
-_CPUS = ((324, 1704000), (324, 1704000), (883, 2367000), (1024, 2914000))
-
-
-def make_root(root: Path) -> Path:
-    """Make the folder of a device, with commands and files of Android's that the shell scripts ask for."""
-    (root / "data/local/tmp").mkdir(parents=True)
-    (root / "bin").mkdir()
-    if shutil.which("toybox"):  # Android's own commands, where they are to be had
-        for name in ("flock", "mktemp", "rm", "cat", "head", "chmod"):
-            (root / "bin" / name).symlink_to(shutil.which("toybox"))
-    _script(root, "getprop", f"cat <<'END'\n{_PROPERTIES}END\n")
-    _script(root, "uname", "echo aarch64\n")
-    _script(root, "dumpsys", f"case $3 in thermalservice) cat <<'END'\n{_THERMAL}END\n;; esac\n")
-    _script(root, "taskset", f'echo "$1" >>{root}/pinned\nshift\nexec "$@"\n')
-    _file(root / "proc/cpuinfo", _CPUINFO)
-    _file(root / "proc/meminfo", "MemTotal:        7812345 kB\nMemFree:          123456 kB\n")
-    _file(root / "proc/self/status", "Name:\tcat\nCpus_allowed:\tf\nCpus_allowed_list:\t0-3\n")
-    for number, (capacity, frequency) in enumerate(_CPUS):
-        folder = root / f"sys/devices/system/cpu/cpu{number}"
-        _file(folder / "cpu_capacity", f"{capacity}\n")
-        _file(folder / "cpufreq/cpuinfo_max_freq", f"{frequency}\n")
-        _file(folder / "cpufreq/scaling_max_freq", f"{frequency}\n")
-        _file(folder / "cpufreq/scaling_governor", "sched_pixel\n")
-    return root
-
-
-def _script(root: Path, name: str, text: str) -> None:
-    path = root / "bin" / name
-    path.write_text(f"#!/bin/sh\n{text}")
-    path.chmod(0o755)
-
-
-def _file(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)

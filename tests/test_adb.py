@@ -19,7 +19,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_files
-from fake_adbd import ALONE, FakeAdbd, adb_server, make_root
+from adb_server import ALONE, adb_server
+from fake_adbd import FakeAdbd
+from phone_root import make_root
 
 from slimedge.errors import InputError, RunError, UnavailableError
 from slimedge.runtime.devices.adb.client import Client, executable

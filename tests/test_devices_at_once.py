@@ -10,10 +10,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import fake_adbd
 import pytest
 import ssh_server
 import tiny_files
+from adb_server import adb_server
+from fake_adbd import FakeAdbd
+from phone_root import make_root
 
 from slimedge.benchmarks import latency
 from slimedge.benchmarks.benchmarking import benchmark
@@ -28,7 +30,7 @@ try:
 except UnavailableError as missing:
     pytest.skip(str(missing), allow_module_level=True)
 
-TOOL = Path(fake_adbd.__file__).with_name("fake_benchmark_model.py")
+TOOL = Path(__file__).with_name("fake_benchmark_model.py")
 SHORT = replace(latency.QUICK, launches=2, most_launches=2, rounds=2, launch_s=0.1, turn_s=0.005, warm_s=0.05)
 
 
@@ -42,11 +44,11 @@ def board(tmp_path_factory):
 def phone(tmp_path_factory):
     """A phone that adb is connected to."""
     with (
-        fake_adbd.adb_server(executable(), tmp_path_factory.mktemp("adb")) as server,
+        adb_server(executable(), tmp_path_factory.mktemp("adb")) as server,
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv("ANDROID_ADB_SERVER_PORT", str(server.port))
-        device = fake_adbd.FakeAdbd(fake_adbd.make_root(tmp_path_factory.mktemp("phone") / "root"))
+        device = FakeAdbd(make_root(tmp_path_factory.mktemp("phone") / "root"))
         server.adb("connect", device.serial)
         yield device
         device.close()

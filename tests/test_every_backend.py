@@ -13,17 +13,15 @@ import psutil
 import pytest
 import tiny_files
 
-from slimedge.errors import InputError, RunError, SlimedgeError, UnavailableError
+from slimedge.errors import InputError, RunError, SlimedgeError
 from slimedge.integers import isa_here, saturates
 from slimedge.runtime.agent_process import AgentProcess
 from slimedge.runtime.backends import BACKENDS, backend_file
-from slimedge.runtime.backends.ort_nodes import count_nodes
-from slimedge.runtime.backends.ort_providers import short_name
 from slimedge.runtime.devices import ssh
 from slimedge.runtime.devices.local import Local
 from slimedge.runtime.facts import cores
 from slimedge.runtime.jobs import load_request
-from slimedge.runtime.ops import HeavyOp, count_ops, heavy_ops
+from slimedge.runtime.ops import count_ops
 from slimedge.runtime.protocols import Job
 from slimedge.runtime.targets import Target
 
@@ -293,132 +291,6 @@ def test_names_that_the_file_does_not_have_are_told(folder):
         pass
 
 
-# What is executed
-
-
-@pytest.mark.parametrize(
-    ("name", "make", "kinds", "integers"),
-    [
-        ("f.onnx", tiny_files.float_onnx, {"Gemm", "MatMul"}, False),
-        ("i.onnx", tiny_files.integer_onnx, {"QLinearMatMul"}, True),
-        ("f.tflite", FILES["litert"][1], {"FULLY_CONNECTED"}, False),
-        ("i.tflite", INTEGER_FILES["litert"][1], {"FULLY_CONNECTED"}, True),
-    ],
-)
-def test_integer_ops_are_told_from_float_ones(tmp_path, name, make, kinds, integers):
-    counts = count_ops(make(tmp_path / name))
-    assert (counts.integer_ops, counts.total_ops) in {(0, 2), (2, 2), (3, 3)}
-    assert (counts.integer_ops == counts.total_ops) is integers
-    assert len(counts.heavy) == 2
-    assert {op.kind for op in counts.heavy} == kinds
-    assert {op.integer for op in counts.heavy} == {integers}
-
-
-def test_heavy_ops_are_named(tmp_path):
-    found = heavy_ops(tiny_files.integer_onnx(tmp_path / "i.onnx"))
-    assert set(found) == {
-        HeavyOp("zeta_dense", "QLinearMatMul", True),
-        HeavyOp("alpha_dense", "QLinearMatMul", True),
-    }
-
-
 def test_the_reference_counts_no_ops(folder):
     counts = count_ops(keras_file(folder / "counted.keras"))
     assert (counts.integer_ops, counts.total_ops, counts.heavy) == (None, None, ())
-
-
-def node(name, kind, takes, gives, provider="CPUExecutionProvider"):
-    args = {
-        "op_name": kind,
-        "provider": provider,
-        "input_type_shape": [{dtype: [1]} for dtype in takes],
-        "output_type_shape": [{dtype: [1]} for dtype in gives],
-    }
-    return {"cat": "Node", "name": f"{name}_kernel_time", "args": args}
-
-
-def test_what_counts_as_integer_in_onnx_runtime():
-    found = count_nodes(
-        [
-            node("quantize", "QuantizeLinear", ["float", "float", "uint8"], ["uint8"]),
-            node(
-                "conv",
-                "QLinearConv",
-                ["uint8", "float", "uint8", "int8", "float", "int8", "float", "uint8"],
-                ["uint8"],
-            ),
-            node("pool", "MaxPool", ["uint8"], ["uint8"]),
-            node("reshape", "Reshape", ["int8", "int64"], ["int8"]),
-            node("shape", "Shape", ["uint8"], ["int64"]),
-            node("gather", "Gather", ["int64", "int64"], ["int64"]),
-            node("dynamic", "DynamicQuantizeMatMul", ["float", "int8", "float"], ["float"]),
-            node("matmul", "MatMul", ["float", "float"], ["float"], "CUDAExecutionProvider"),
-            node(
-                "matmul", "MatMul", ["float", "float"], ["float"], "CUDAExecutionProvider"
-            ),  # a loop's body, again
-            node("dequantize", "DequantizeLinear", ["uint8", "float", "uint8"], ["float"]),
-            {"cat": "Session", "name": "model_run", "args": {}},
-        ],
-        short_name,
-    )
-    assert (found["integer"], found["total"]) == (4, 9)
-    assert found["heavy"] == [
-        ("conv", "QLinearConv", True),
-        ("dynamic", "DynamicQuantizeMatMul", True),
-        ("matmul", "MatMul", False),
-    ]
-    assert found["providers"] == {"cpu": 8, "cuda": 1}
-
-
-# Strict providers
-
-
-def needs(provider):
-    import onnxruntime as ort
-
-    if f"{provider}ExecutionProvider" in ort.get_available_providers():
-        pytest.skip(f"{provider} is here")
-
-
-def test_a_provider_that_is_not_here_is_an_error_that_names_the_fix(folder):
-    needs("CUDA")
-    artifact = tiny_files.float_onnx(folder / "cuda.onnx")
-    with (
-        pytest.raises(UnavailableError, match=r"CUDAExecutionProvider.*pip install onnxruntime-gpu"),
-        BACKENDS["ort"].open(artifact, threads=1, provider="cuda"),
-    ):
-        pass
-
-
-def test_with_fallback_allowed_the_row_says_cpu(folder):
-    needs("CUDA")
-    artifact = tiny_files.float_onnx(folder / "cuda.onnx")
-    with BACKENDS["ort"].open(artifact, threads=1, provider="cuda", allow_fallback=True) as session:
-        assert session.provider == "cpu"
-        assert session.predict(tiny_files.examples(1))["zeta"].shape == (1, 3)
-
-
-def azure():
-    import onnxruntime as ort
-
-    if "AzureExecutionProvider" not in ort.get_available_providers():
-        pytest.skip("this build of ONNX Runtime has no provider that takes no node")
-
-
-def test_a_provider_that_is_here_and_takes_no_node_is_an_error(folder):
-    azure()
-    artifact = tiny_files.float_onnx(folder / "azure.onnx")
-    with (
-        pytest.raises(
-            UnavailableError, match=r"AzureExecutionProvider cannot run all of azure.onnx: .*--allow-fallback"
-        ),
-        BACKENDS["ort"].open(artifact, threads=1, provider="azure"),
-    ):
-        pass
-
-
-def test_a_provider_that_took_no_node_is_not_the_one_that_ran(folder):
-    azure()
-    artifact = tiny_files.float_onnx(folder / "azure.onnx")
-    with BACKENDS["ort"].open(artifact, threads=1, provider="azure", allow_fallback=True) as session:
-        assert session.provider == "cpu"

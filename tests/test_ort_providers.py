@@ -6,8 +6,10 @@ from importlib import metadata
 from types import SimpleNamespace
 
 import pytest
+import tiny_files
 
-from slimedge.runtime.backends import ort_providers
+from slimedge.errors import UnavailableError
+from slimedge.runtime.backends import BACKENDS, ort_providers
 from slimedge.runtime.backends.ort import BACKEND
 from slimedge.runtime.backends.ort_nodes import count_nodes
 from slimedge.runtime.backends.ort_providers import (
@@ -165,3 +167,50 @@ def test_copies_between_devices_are_no_nodes_of_the_model():
         short_name,
     )
     assert (counted["total"], counted["providers"]) == (2, {"webgpu": 1, "cpu": 1})
+
+
+# Strict: what was asked for is what runs
+
+
+def test_a_provider_that_is_not_here_is_an_error_that_names_the_fix(tmp_path):
+    needs_absence("cuda")
+    artifact = tiny_files.float_onnx(tmp_path / "cuda.onnx")
+    with (
+        pytest.raises(UnavailableError, match=r"CUDAExecutionProvider.*pip install onnxruntime-gpu"),
+        BACKENDS["ort"].open(artifact, threads=1, provider="cuda"),
+    ):
+        pass
+
+
+def test_with_fallback_allowed_the_row_says_cpu(tmp_path):
+    needs_absence("cuda")
+    artifact = tiny_files.float_onnx(tmp_path / "cuda.onnx")
+    with BACKENDS["ort"].open(artifact, threads=1, provider="cuda", allow_fallback=True) as session:
+        assert session.provider == "cpu"
+        assert session.predict(tiny_files.examples(1))["zeta"].shape == (1, 3)
+
+
+def azure():
+    import onnxruntime as ort
+
+    if "AzureExecutionProvider" not in ort.get_available_providers():
+        pytest.skip("this build of ONNX Runtime has no provider that takes no node")
+
+
+def test_a_provider_that_is_here_and_takes_no_node_is_an_error(tmp_path):
+    azure()
+    artifact = tiny_files.float_onnx(tmp_path / "azure.onnx")
+    with (
+        pytest.raises(
+            UnavailableError, match=r"AzureExecutionProvider cannot run all of azure.onnx: .*--allow-fallback"
+        ),
+        BACKENDS["ort"].open(artifact, threads=1, provider="azure"),
+    ):
+        pass
+
+
+def test_a_provider_that_took_no_node_is_not_the_one_that_ran(tmp_path):
+    azure()
+    artifact = tiny_files.float_onnx(tmp_path / "azure.onnx")
+    with BACKENDS["ort"].open(artifact, threads=1, provider="azure", allow_fallback=True) as session:
+        assert session.provider == "cpu"

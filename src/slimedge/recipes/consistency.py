@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from slimedge.errors import InputError
 from slimedge.export.exporters import IO_TYPES
+from slimedge.recipes.contents import Exports
 from slimedge.recipes.problems import Problem
 from slimedge.runtime.targets import Target, formats_of, parse_target, usual_target
 from slimedge.weight_rounding import HALF
 
 if TYPE_CHECKING:
-    from slimedge.recipes.contents import DataSettings, Exports, Goals
+    from slimedge.recipes.contents import DataSettings, Goals
     from slimedge.recipes.stages import NamedStage
 
 # Settings of the exports that only one format has.
@@ -27,7 +28,7 @@ def export_problems(exports: Exports, stages: Sequence[NamedStage]) -> Iterator[
     for format_ in dict.fromkeys(exports.to):
         if exports.to.count(format_) > 1:
             yield Problem(("exports", "to"), f"'{format_}' stands there twice; name each format once.")
-    usual = type(exports)(exports.to)
+    usual = Exports(exports.to)
     for setting, format_ in ONLY_FOR.items():
         if getattr(exports, setting) != getattr(usual, setting) and format_ not in exports.to:
             yield Problem(
